@@ -1,0 +1,1 @@
+"""The command line ``postop``: one file per command, each with ``register(app)``."""

@@ -1,0 +1,32 @@
+"""``postop run job.json``: what 3D Slicer starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..json_lines import only_json_on_stdout
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def run(
+        job: Annotated[Path, typer.Argument(help="Job file: {schema, command, options} as JSON.")],
+        cancel_file: Annotated[
+            Path | None, typer.Option(help="File whose existence cancels the job; default: the job file + .cancel.")
+        ] = None,
+        parent_pid: Annotated[int | None, typer.Option(help="End the job when this process is gone.")] = None,
+    ) -> None:
+        """Run a job file and tell its progress as JSON lines (for programs)."""
+        from ..jobs import run_job
+        from ..parent_watch import end_with
+
+        with only_json_on_stdout() as stream:
+            if parent_pid is not None:
+                end_with(parent_pid)
+            code = run_job(job, stream, cancel_file)
+        raise typer.Exit(code)

@@ -1,0 +1,182 @@
+"""The whole evaluation: test patients of a library in, the honest table out (markdown, JSON, a picture)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cases.library import CaseLibrary, LibraryCase
+from ..errors import InputError
+from ..progress import Progress
+from ..retrieval.strategies import Random, TumourGuided
+from ..shipped import shipped_model_folder, user_cache
+from .bootstrap import RESAMPLES
+from .lpips import load_lpips
+from .measuring import Bench
+from .pools import BestPrecedent, Pool, PrecedentFinder, Retrieval
+from .query_case import SMALLEST_CORE_PX, measured_slices
+from .report import Report, write_report
+from .result_cache import ResultCache
+from .rows import Row, model_rows, trivial_rows
+from .summary import CohortSummary, Results, differences, summarise_row
+
+MEASURES_VERSION = 1
+"""To be raised whenever a metric changes its meaning: cached results of another version are not used."""
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """``limit`` patients of each kind; ``work`` the folder of cached results (default: the user's cache);
+    ``with_model`` False leaves out our rows.
+
+    ``pools``: the first one carries all modes. ``stride``: every n-th slice. ``command``: the command line, for the
+    record.
+    """
+
+    library: Path
+    model: Path | None = None
+    out: Path = Path("Resources/evaluation")
+    work: Path | None = None
+    split: str = "test"
+    sequence: str = "T1wCE"
+    limit: int | None = None
+    stride: int = 1
+    modes: tuple[str, ...] = ("mean", "sample", "average")
+    pools: tuple[Pool, ...] = (Pool.OWN, Pool.WHOLE)
+    with_model: bool = True
+    steps: int | None = None
+    samples: int | None = None
+    seed: int = 0
+    resamples: int = RESAMPLES
+    lpips_weights: tuple[Path, ...] = ()
+    figure_patients: int = 3
+    device: str = "cpu"
+    command: str = ""
+
+
+def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
+    """Measure every row on every test patient and write ``evaluation.md``, ``evaluation.json`` and ``evaluation.png``
+    to ``request.out``.
+
+    Raises ``InputError`` when the library has no such patients or an option is out of range.
+    """
+    _refuse_impossible(request)
+    progress.stage("Opening library and model")
+    library = CaseLibrary.open(request.library)
+    chosen = chosen_cases(library.cases, request.split, request.limit)
+    queries = measurable(chosen, request.sequence, request.split)
+    rows, model_checksum = _rows(request)
+    perceptual, reason = load_lpips(request.lpips_weights)
+    finders: dict[Retrieval, PrecedentFinder] = {
+        Retrieval.GUIDED: BestPrecedent(library.cases, TumourGuided(library, progress=progress)),
+        Retrieval.RANDOM: BestPrecedent(library.cases, Random(library, request.seed, progress)),
+    }
+    cache = ResultCache(_work_folder(request), _settings_key(request, library.checksum()))
+    instructive = [case for case in library.cases if request.sequence in case.sequences]
+    bench = Bench(instructive, finders, request.sequence, request.stride, cache, perceptual)
+    results = bench.measure_all(rows, queries, progress)
+    progress.stage("Writing the table")
+    cohorts = summarise(rows, results, queries, request.resamples, request.seed)
+    report = Report(request, cohorts, library.checksum(), model_checksum, reason, len(chosen) - len(queries))
+    return write_report(report, bench, queries)
+
+
+def chosen_cases(cases: Sequence[LibraryCase], split: str, limit: int | None = None) -> list[LibraryCase]:
+    """The cases of a split; with ``limit`` those of that many patients of each kind, drawn once and for all, not from
+    one place only."""
+    held = [case for case in cases if case.split == split]
+    if not held:
+        raise InputError(
+            f"The library has no case of the split '{split}'. Name another --split, or a library that holds it out."
+        )
+    if limit is None:
+        return held
+    chosen: set[str] = set()
+    for source in {case.source for case in held}:
+        patients = sorted({case.patient_id for case in held if case.source == source})
+        chosen.update(np.random.default_rng(0).permutation(patients)[:limit].tolist())
+    return [case for case in held if case.patient_id in chosen]
+
+
+def measurable(cases: Sequence[LibraryCase], sequence: str, split: str) -> list[LibraryCase]:
+    """The cases with a ``sequence`` scan and a slice with enough tumour; raises ``InputError`` when there is none."""
+    found = [case for case in cases if sequence in case.sequences and measured_slices(case)]
+    if not found:
+        raise InputError(
+            f"No case of the split '{split}' has a {sequence} scan and a slice with {SMALLEST_CORE_PX} px of core. "
+            "Choose another --sequence or --split."
+        )
+    return found
+
+
+def summarise(
+    rows: Sequence[Row], results: Results, queries: Sequence[LibraryCase], resamples: int = RESAMPLES, seed: int = 0
+) -> list[CohortSummary]:
+    """The figures of every kind of patients apart: phantom patients and real scans with a simulated operation are
+    never mixed."""
+    summaries = []
+    for source in sorted({case.source for case in queries}):
+        own = {case.case_id: case for case in queries if case.source == source}
+        patient_of = {case_id: case.patient_id for case_id, case in own.items()}
+        measured: list[Mapping[str, Any]] = [{i: results[row.key][i] for i in own} for row in rows]
+        summarised = [summarise_row(row, m, patient_of, resamples, seed) for row, m in zip(rows, measured, strict=True)]
+        summaries.append(
+            CohortSummary(
+                source=source,
+                patients=len(set(patient_of.values())),
+                cases=len(own),
+                slices=sum(len(measures.per_slice["ssim_full"]) for measures in measured[0].values()),
+                institutions=len({case.institution for case in own.values()}),
+                rows=summarised,
+                differences=differences(summarised, resamples, seed),
+            )
+        )
+    return summaries
+
+
+def _rows(request: EvaluationRequest) -> tuple[list[Row], str | None]:
+    rows = trivial_rows(request.pools, request.seed)
+    if not request.with_model:
+        return rows, None
+    from ..model.pipeline import PostOpPipeline
+    from ..model.weights import verify
+
+    folder = request.model or shipped_model_folder()
+    checksum = verify(folder)
+    pipe = PostOpPipeline.from_pretrained(folder).to(request.device)
+    ours = model_rows(
+        pipe, checksum, request.modes, request.pools, seed=request.seed, steps=request.steps, samples=request.samples
+    )
+    return rows + ours, checksum
+
+
+def _settings_key(request: EvaluationRequest, library_checksum: str) -> str:
+    weights = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in request.lpips_weights]
+    parts = [MEASURES_VERSION, library_checksum, request.sequence, request.stride, SMALLEST_CORE_PX, weights]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _work_folder(request: EvaluationRequest) -> Path:
+    return request.work or user_cache() / "evaluation"
+
+
+def _refuse_impossible(request: EvaluationRequest) -> None:
+    for name, value, least in (
+        ("limit", request.limit, 1),
+        ("stride", request.stride, 1),
+        ("resamples", request.resamples, 100),
+        ("figure-patients", request.figure_patients, 0),
+    ):
+        if value is not None and value < least:
+            raise InputError(f"--{name} is {value}; give at least {least}.")
+    unknown = sorted(set(request.modes) - {"mean", "sample", "average"})
+    if unknown or not request.modes:
+        raise InputError(f"--modes is {', '.join(unknown) or 'empty'}; choose from mean, sample, average.")
+    if not request.pools:
+        raise InputError("--pools is empty; choose from: own institution, whole library.")

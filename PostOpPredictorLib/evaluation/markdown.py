@@ -1,0 +1,169 @@
+"""The table as markdown, with what a reader must know to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .bootstrap import LEVEL, Interval
+from .metrics import METRICS, PSNR_CEILING_DB, Metric
+from .query_case import SMALLEST_CORE_PX
+from .regions import PERI_CAVITY_MARGIN_MM
+from .ssim import MS_SSIM_SIDE
+from .summary import CohortSummary, Difference, RowSummary
+
+KIND_OF_PATIENT = {
+    "phantom": "phantom patients (simulated anatomy, simulated tumour, simulated surgery)",
+    "semi-real": "semi-real patients (a real pre-operative scan, simulated surgery)",
+}
+DEFINITIONS = f"""\
+- Both pictures are multiplied by the pre-operative brain mask. Slices: axial, 1.5 mm, with at least
+  {SMALLEST_CORE_PX} px of tumour core.
+- SSIM: 11-px Gaussian window, sigma 1.5, windows wholly inside the frame, data range 1; in brain: mean over the windows
+  centred in the brain. Full-frame values are raised by background and unchanged brain: read the peri-cavity ones.
+- Peri-cavity: per slice, the bounding box of tumour core and true cavity, widened by {PERI_CAVITY_MARGIN_MM:.0f} mm.
+- MS-SSIM: five scales, on the slice padded with zeros to {MS_SSIM_SIDE} px.
+- PSNR: a slice identical to the truth counts as {PSNR_CEILING_DB:.0f} dB.
+- Cavity: outcome labels cavity, blood and air. Dice per slice over the slices with a true cavity; per volume over the
+  whole volume. Volume error: relative to the true volume (residual tumour: in ml, for the true one may be 0).
+- Wall sharpness: gradient along the true cavity's wall, predicted over true (a grey smudge is near 0). Wall agreement:
+  the predicted gradient projected on the true one (1: the same edge; near 0: none, or another edge).
+- Precedents never come from the query's own patient. Own institution: other patients of the held-out institution; whole
+  library: all other patients. Guided and random are compared within one pool.
+- Best trivial: for each metric the best of copy, retrieved post-op and composites of the same pool, chosen on these
+  very patients, which favours the trivial side."""
+
+GROUP_TITLES = {
+    "image": "Image",
+    "cavity": "Cavity",
+    "residual": "Residual tumour",
+}
+
+
+def markdown_report(
+    cohorts: Sequence[CohortSummary],
+    provenance: Mapping[str, Any],
+    not_available: Mapping[str, str],
+    figure: str,
+    left_out: int = 0,
+) -> str:
+    """The whole page; ``figure`` is the picture's file name beside it, ``left_out`` counts unmeasurable cases."""
+    lines = [
+        "# Evaluation on simulated patients",
+        "",
+        "**Every operation in this table is simulated. No figure says how good a prediction for a real patient is.**",
+        "",
+        f"![Simulated test patients, one row of pictures per system]({figure})",
+        "",
+    ]
+    for cohort in cohorts:
+        lines += _cohort(cohort)
+    lines += _reading(cohorts, not_available, left_out)
+    lines += _provenance(provenance)
+    return "\n".join(lines) + "\n"
+
+
+def cell(interval: Interval | None, metric: Metric) -> str:
+    """Mean and interval, e.g. "0.553 [0.531, 0.574]"; "n/a" where there is none."""
+    if interval is None:
+        return "n/a"
+    mean = f"{interval.mean:.{metric.digits}f}"
+    if interval.low is None or interval.high is None:
+        return mean
+    return f"{mean} [{interval.low:.{metric.digits}f}, {interval.high:.{metric.digits}f}]"
+
+
+def shown_metrics(cohort: CohortSummary, group: str) -> list[Metric]:
+    """The metrics of a group of which at least one row has a value."""
+    return [m for m in METRICS if m.group == group and any(m.key in row.over_patients for row in cohort.rows)]
+
+
+def _cohort(cohort: CohortSummary) -> list[str]:
+    kind = KIND_OF_PATIENT.get(cohort.source, f"{cohort.source or 'unknown'} patients")
+    lines = [
+        f"## Simulated: {kind}",
+        "",
+        f"{cohort.patients} patients ({cohort.cases} cases) of {cohort.institutions} institutions, "
+        f"{cohort.slices} slices. Mean over patients [{LEVEL:.0%} bootstrap interval over patients].",
+        "",
+    ]
+    for group, title in GROUP_TITLES.items():
+        metrics = shown_metrics(cohort, group)
+        if metrics:
+            lines += [f"### {title} (simulated, {cohort.source})", "", *_table(cohort.rows, metrics), ""]
+    lines += _over_slices(cohort)
+    for question in dict.fromkeys(item.question for item in cohort.differences):
+        found = [item for item in cohort.differences if item.question == question]
+        lines += [f"### Paired difference, {question} (simulated, {cohort.source})", "", *_difference_table(found), ""]
+    return lines
+
+
+def _table(rows: Sequence[RowSummary], metrics: Sequence[Metric]) -> list[str]:
+    seconds = metrics[0].group == "image"
+    header = ["system, retrieval, pool", *(f"{metric.title} {_arrow(metric)}" for metric in metrics)]
+    body = [[row.row.title, *(cell(row.over_patients.get(metric.key), metric) for metric in metrics)] for row in rows]
+    if seconds:
+        header.append("s per case")
+        body = [[*line, f"{row.seconds_per_case:.2f}"] for line, row in zip(body, rows, strict=True)]
+    return _markdown_table(header, body)
+
+
+def _over_slices(cohort: CohortSummary) -> list[str]:
+    metrics = [m for m in METRICS if any(m.key in row.over_slices for row in cohort.rows)]
+    header = ["system, retrieval, pool", *(f"{metric.title} {_arrow(metric)}" for metric in metrics)]
+    body = [[row.row.title, *(cell(row.over_slices.get(m.key), m) for m in metrics)] for row in cohort.rows]
+    title = f"### Mean over all slices instead of patients (simulated, {cohort.source})"
+    return [title, "", *_markdown_table(header, body), ""]
+
+
+def _difference_table(found: Sequence[Difference]) -> list[str]:
+    """One line per pair of rows would be too wide, so one line per metric and pair."""
+    header = ["first", "minus second", "metric", "difference", "first is"]
+    body = []
+    for item in found:
+        metric = item.metric
+        title = f"distance of {metric.title} to 1" if metric.better == 0 else metric.title
+        body.append([item.first, item.second, title, cell(item.interval, metric), item.verdict])
+    return _markdown_table(header, body)
+
+
+def _markdown_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body]]
+
+
+def _arrow(metric: Metric) -> str:
+    return {1: "↑", -1: "↓", 0: "→1"}[metric.better]
+
+
+def _reading(cohorts: Sequence[CohortSummary], not_available: Mapping[str, str], left_out: int) -> list[str]:
+    rows = [summary for cohort in cohorts for summary in cohort.rows]
+    notes = dict.fromkeys(f"- {row.row.system.name}: {row.row.system.note}." for row in rows)
+    lonely = [
+        f"- {row.row.title} ({cohort.source}): {row.without_precedent} of {cohort.cases} cases found no similar case; "
+        "the trivial systems then copy the pre-operative scan, the model predicts without an instruction."
+        for cohort in cohorts
+        for row in cohort.rows
+        if row.without_precedent
+    ]
+    missing = [f"- {key}: not available: {reason}." for key, reason in not_available.items()]
+    skipped = [f"- {left_out} test cases were left out: no such sequence, or no slice with enough tumour core."] * (
+        left_out > 0
+    )
+    return ["## How to read it", "", *DEFINITIONS.splitlines(), *notes, *lonely, *missing, *skipped, ""]
+
+
+def _provenance(provenance: Mapping[str, Any]) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
+    return [
+        "## How it was made",
+        "",
+        f"- Command: `{provenance['command'] or 'postop evaluate'}`",
+        f"- Versions: {versions}",
+        f"- Library checksum: `{provenance['library_checksum']}`",
+        f"- Model checksum: `{provenance['model_checksum'] or 'no model'}`",
+        f"- Settings: {', '.join(f'{key} {_plain(value)}' for key, value in provenance['settings'].items())}",
+    ]
+
+
+def _plain(value: object) -> str:
+    return " + ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,68 @@
+"""From which cases a precedent may come, and which one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from ..cases.library import LibraryCase
+from ..retrieval.query import Query
+from ..retrieval.strategies import RetrievalStrategy
+from .query_case import QueryCase
+
+
+class Pool(StrEnum):
+    """Test patients belong to institutions that training has never seen."""
+
+    OWN = "own institution"
+    WHOLE = "whole library"
+
+
+class Retrieval(StrEnum):
+    """How a precedent is chosen within its pool."""
+
+    GUIDED = "guided"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Precedent:
+    """The chosen case and the IoU of its tumour core with the query's, whole volume."""
+
+    case: LibraryCase
+    iou: float
+
+
+class PrecedentFinder(Protocol):
+    """Chooses among ``allowed`` case ids; ``None`` when nothing is similar. Tests pass fakes."""
+
+    def __call__(self, case: QueryCase, allowed: frozenset[str]) -> Precedent | None: ...
+
+
+def allowed_cases(cases: Sequence[LibraryCase], query: LibraryCase, pool: Pool) -> frozenset[str]:
+    """The ids of those ``cases`` that may instruct ``query``: never one of its own patient; an unknown institution is
+    nobody's own."""
+    return frozenset(
+        case.case_id
+        for case in cases
+        if case.patient_id != query.patient_id
+        and case.case_id != query.case_id
+        and (pool is Pool.WHOLE or (query.institution != "" and case.institution == query.institution))
+    )
+
+
+class BestPrecedent:
+    """The first case that a retrieval strategy ranks, as ``postop predict`` takes it (k = 1)."""
+
+    def __init__(self, cases: Sequence[LibraryCase], strategy: RetrievalStrategy) -> None:
+        self._cases = {case.case_id: case for case in cases}
+        self._strategy = strategy
+
+    def __call__(self, case: QueryCase, allowed: frozenset[str]) -> Precedent | None:
+        query = Query(
+            tumour=case.core, pre=case.pre, own_case_id=case.case.case_id, own_patient_id=case.case.patient_id
+        )
+        found = self._strategy.rank(query, 1, allowed)
+        return Precedent(self._cases[found[0].case_id], found[0].iou) if found else None

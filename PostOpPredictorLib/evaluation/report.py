@@ -1,0 +1,145 @@
+"""The evaluation's outputs on disk: markdown for people, JSON with everything, one picture."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..atomic_files import whole_file
+from ..cases.library import LibraryCase
+from .bootstrap import Interval
+from .figure import draw_figure
+from .markdown import markdown_report
+from .measuring import Bench
+from .metrics import METRICS, NOT_AVAILABLE
+from .summary import CohortSummary, Difference, RowSummary
+
+if TYPE_CHECKING:
+    from .evaluate import EvaluationRequest
+
+PACKAGES = ("torch", "diffusers", "numpy", "scipy", "SimpleITK", "safetensors")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is written. ``lpips_reason`` is empty when LPIPS was measured; ``left_out`` counts unmeasurable cases."""
+
+    request: EvaluationRequest
+    cohorts: list[CohortSummary]
+    library_checksum: str
+    model_checksum: str | None
+    lpips_reason: str
+    left_out: int = 0
+
+    @property
+    def not_available(self) -> dict[str, str]:
+        """Metric -> why there is no value."""
+        missing = dict(NOT_AVAILABLE)
+        return {**missing, "lpips_full": self.lpips_reason} if self.lpips_reason else missing
+
+
+def write_report(report: Report, bench: Bench, queries: Sequence[LibraryCase]) -> dict[str, Any]:
+    """Write the three files, each whole or not at all, the JSON last; returns their paths and the main counts."""
+    out = Path(report.request.out)
+    paths = {"markdown": out / "evaluation.md", "figure": out / "evaluation.png", "json": out / "evaluation.json"}
+    provenance = provenance_of(report)
+    with whole_file(paths["figure"]) as temporary:
+        draw_figure(report.cohorts, bench, queries, report.request.figure_patients, temporary)
+    with whole_file(paths["markdown"]) as temporary:
+        temporary.write_text(
+            markdown_report(report.cohorts, provenance, report.not_available, paths["figure"].name, report.left_out),
+            encoding="utf-8",
+        )
+    with whole_file(paths["json"]) as temporary:
+        temporary.write_text(json.dumps(json_report(report, provenance), indent=1) + "\n", encoding="utf-8")
+    patients = {f"{cohort.source.replace('-', '_')}_patients": cohort.patients for cohort in report.cohorts}
+    return {**paths, **patients, "simulated": True}
+
+
+def provenance_of(report: Report) -> dict[str, Any]:
+    """Everything needed to make the same table again."""
+    request = report.request
+    settings = {
+        key: value
+        for key, value in asdict(request).items()
+        if key not in ("library", "model", "out", "work", "command", "lpips_weights")
+    }
+    return {
+        "command": request.command,
+        "settings": settings,
+        "versions": {"PostOpPredictorLib": __version__, "python": platform.python_version(), **_versions()},
+        "library_checksum": report.library_checksum,
+        "model_checksum": report.model_checksum,
+    }
+
+
+def json_report(report: Report, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Plain data: definitions, provenance, and for every kind of patients all rows and differences with intervals."""
+    return {
+        "title": "Simulated patients: predicted against true post-operative MRI",
+        "simulated": True,
+        **provenance,
+        "metrics": {metric.key: asdict(metric) for metric in METRICS},
+        "not_available": report.not_available,
+        "cases_left_out": report.left_out,
+        "cohorts": [_cohort(cohort) for cohort in report.cohorts],
+    }
+
+
+def _cohort(cohort: CohortSummary) -> dict[str, Any]:
+    counts = {key: getattr(cohort, key) for key in ("source", "patients", "cases", "slices", "institutions")}
+    return {
+        **counts,
+        "simulated": True,
+        "rows": [_row(row) for row in cohort.rows],
+        "differences": [_difference(item) for item in cohort.differences],
+    }
+
+
+def _row(summary: RowSummary) -> dict[str, Any]:
+    row = summary.row
+    return {
+        "title": row.title,
+        "kind": row.kind,
+        "system": row.system.name,
+        "retrieval": row.retrieval,
+        "pool": row.pool,
+        "note": row.system.note,
+        "seconds_per_case": round(summary.seconds_per_case, 3),
+        "queries_without_precedent": summary.without_precedent,
+        "mean_over_patients": {key: _interval(value) for key, value in summary.over_patients.items()},
+        "mean_over_slices": {key: _interval(value) for key, value in summary.over_slices.items()},
+        # A list in a fixed order, not a table by name: patients stay anonymous.
+        "patients": {key: [values[key] for values in summary.patients.values()] for key in summary.over_patients},
+    }
+
+
+def _difference(item: Difference) -> dict[str, Any]:
+    return {
+        "question": item.question,
+        "metric": item.metric.key,
+        "first": item.first,
+        "second": item.second,
+        **_interval(item.interval),
+        "verdict": item.verdict,
+    }
+
+
+def _interval(interval: Interval) -> dict[str, Any]:
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in asdict(interval).items()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

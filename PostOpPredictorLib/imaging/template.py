@@ -1,0 +1,57 @@
+"""The MNI template (ICBM152 2009a symmetric, skull-stripped) that nilearn ships inside its package: nothing is downloaded."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+
+_FILES = {
+    "t1": "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",
+    "gm": "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz",
+    "wm": "mni_icbm152_wm_tal_nlin_sym_09a_converted.nii.gz",
+}
+_BRAIN_THRESHOLD = 0.2
+"""Of the template's maximum, as nilearn's ``load_mni152_brain_mask`` does."""
+
+
+@functools.cache
+def t1() -> sitk.Image:
+    """The T1-weighted template, float32 in [0, 1], 0 outside the brain, on ``TEMPLATE_GRID``. Shared: do not change it."""
+    return _scaled("t1")
+
+
+@functools.cache
+def tissue(name: Literal["gm", "wm"]) -> sitk.Image:
+    """Probability of grey or white matter, float32 in [0, 1], on ``TEMPLATE_GRID``. Shared: do not change it."""
+    return _scaled(name)
+
+
+@functools.cache
+def brain_mask() -> sitk.Image:
+    """The template's brain with its ventricles, uint8 0/1, without holes, on ``TEMPLATE_GRID``. Shared: do not change it."""
+    mask = sitk.BinaryThreshold(t1(), lowerThreshold=_BRAIN_THRESHOLD, upperThreshold=2.0)
+    closed = sitk.BinaryMorphologicalClosing(mask, (2, 2, 2))
+    return sitk.BinaryFillhole(closed)
+
+
+def _scaled(name: str) -> sitk.Image:
+    image = sitk.ReadImage(str(_folder() / _FILES[name]), sitk.sitkFloat32)
+    return image / 255.0
+
+
+@functools.cache
+def _folder() -> Path:
+    # nilearn itself is not imported: that takes seconds and brings pandas and scikit-learn, and only its data are needed.
+    package = importlib.util.find_spec("nilearn")
+    folders = list(package.submodule_search_locations or ()) if package else []
+    for folder in folders:
+        data = Path(folder) / "datasets" / "data"
+        if all((data / name).is_file() for name in _FILES.values()):
+            return data
+    raise InputError("The MNI template was not found: the nilearn package is missing or incomplete. Install it with pip install nilearn.")

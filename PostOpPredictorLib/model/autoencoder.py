@@ -1,0 +1,93 @@
+"""Between images and what the diffusion runs on: diffusers' KL autoencoder, or an exact rearrangement of pixels."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+
+from .config import AutoencoderConfig
+
+
+class ImageAutoencoder(Protocol):
+    """Images (B, 1, y, x) in [0, 1] to latents (B, channels, y / factor, x / factor) of about unit scale, and back."""
+
+    def to_latents(self, image: Tensor) -> Tensor: ...
+
+    def to_image(self, latents: Tensor) -> Tensor: ...
+
+
+class PixelPatches(ModelMixin, ConfigMixin):
+    """Lossless and without weights: each ``factor`` x ``factor`` block of pixels becomes ``factor**2`` channels in [-1, 1]."""
+
+    @register_to_config
+    def __init__(self, factor: int = 4) -> None:
+        super().__init__()
+        self.register_buffer(
+            "scale", torch.tensor(2.0)
+        )  # gives ModelMixin a tensor to save, and a dtype and device to report
+
+    @property
+    def latent_channels(self) -> int:
+        return self.config.factor**2
+
+    @property
+    def factor(self) -> int:
+        return self.config.factor
+
+    def to_latents(self, image: Tensor) -> Tensor:
+        return pixel_unshuffle(image * 2 - 1, self.config.factor)
+
+    def to_image(self, latents: Tensor) -> Tensor:
+        return (pixel_shuffle(latents, self.config.factor) + 1) / 2
+
+
+class GreyAutoencoderKL(AutoencoderKL):
+    """``diffusers.AutoencoderKL`` for one grey channel: a three-channel one (Stable Diffusion's) gets the grey value thrice."""
+
+    @property
+    def latent_channels(self) -> int:
+        return self.config.latent_channels
+
+    @property
+    def factor(self) -> int:
+        return 2 ** (len(self.config.block_out_channels) - 1)
+
+    def to_latents(self, image: Tensor) -> Tensor:
+        latents = self.encode(self._coloured(image)).latent_dist.mode()
+        return latents * self.config.scaling_factor
+
+    def to_image(self, latents: Tensor) -> Tensor:
+        decoded = self.decode(latents / self.config.scaling_factor).sample
+        return (decoded.mean(dim=1, keepdim=True) + 1) / 2
+
+    def training_loss(self, image: Tensor, kl_weight: float = 1e-6) -> Tensor:
+        """L1 reconstruction plus a weak pull of the latents to the unit Gaussian."""
+        posterior = self.encode(self._coloured(image)).latent_dist
+        decoded = self.decode(posterior.sample()).sample
+        return (decoded - self._coloured(image)).abs().mean() + kl_weight * posterior.kl().mean()
+
+    def _coloured(self, image: Tensor) -> Tensor:
+        return (image * 2 - 1).expand(-1, self.config.in_channels, -1, -1)
+
+
+def build_autoencoder(config: AutoencoderConfig, image_channels: int = 1) -> PixelPatches | GreyAutoencoderKL:
+    """A fresh autoencoder; the ``kl`` kind starts from random weights."""
+    if config.kind == "patches":
+        return PixelPatches(factor=config.factor)
+    levels = len(config.block_out_channels)
+    return GreyAutoencoderKL(
+        in_channels=image_channels,
+        out_channels=image_channels,
+        latent_channels=config.latent_channels,
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        norm_num_groups=config.norm_num_groups,
+        scaling_factor=config.scaling_factor,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+    )

@@ -1,0 +1,183 @@
+"""What a model is made of, as one frozen tree of settings; everything the paper leaves open has its default here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Shape of the denoising U-Net (``diffusers.UNet2DConditionModel``)."""
+
+    block_out_channels: tuple[int, ...] = (48, 96, 144)
+    layers_per_block: int = 1
+    attention_levels: tuple[bool, ...] = (False, True, True)
+    attention_head_dim: int | tuple[int, ...] = 48
+    norm_num_groups: int = 16
+    use_linear_projection: bool = True
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """``patches``: exact, weight-free rearrangement of ``factor`` x ``factor`` pixels into channels; ``kl``: ``diffusers.AutoencoderKL``."""
+
+    kind: str = "patches"
+    factor: int = 4
+    latent_channels: int = 4
+    block_out_channels: tuple[int, ...] = (32, 64, 64)
+    layers_per_block: int = 1
+    scaling_factor: float = 1.0
+    norm_num_groups: int = 16
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """The tumour-aware prompt adapter: P_tumor = (p_seg, p_comp), two tokens of ``token_width`` numbers each."""
+
+    token_width: int = 128
+    use_seg: bool = True
+    use_comp: bool = True
+    image_encoder: str = "compact"
+    image_size: int = 128
+    vit_patch: int = 16
+    vit_width: int = 96
+    vit_depth: int = 2
+    vit_heads: int = 4
+    vit_out_channels: int = 64
+    seg_channels: tuple[int, ...] = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class RendererConfig:
+    """The network that renders the image from structure (``diffusers.UNet2DModel``), used when ``target`` is "structure"."""
+
+    block_out_channels: tuple[int, ...] = (32, 64, 128)
+    layers_per_block: int = 1
+    norm_num_groups: int = 16
+
+
+@dataclass(frozen=True)
+class PostOpConfig:
+    """A whole model. ``family`` "compact" is trained from nothing and shipped; "paper" has Stable Diffusion 2's shape.
+
+    ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the image latents.
+    ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas {I_pre, I_post; Q_pre, blank}.
+    ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all four (ImageBrush).
+    """
+
+    family: str = "compact"
+    panel: int = 128
+    target: str = "structure"
+    layout: str = "stacked"
+    noised: str = "target"
+    prediction_type: str = "v_prediction"
+    train_timesteps: int = 1000
+    condition_dropout: float = 0.1
+    guidance: float = 1.0
+    steps: int = 10
+    composite_soft_edge: int = 0
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    renderer: RendererConfig = field(default_factory=RendererConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("family", self.family, ("compact", "paper"))
+        _one_of("target", self.target, ("structure", "image"))
+        _one_of("layout", self.layout, ("stacked", "grid"))
+        _one_of("noised", self.noised, ("target", "full"))
+        _one_of("prediction_type", self.prediction_type, ("v_prediction", "epsilon"))
+        _one_of("autoencoder.kind", self.autoencoder.kind, ("patches", "kl"))
+        _one_of("prompt.image_encoder", self.prompt.image_encoder, ("compact", "medsam"))
+        if self.layout == "grid" and self.target == "structure":
+            raise InputError("The grid layout draws images, not structure: set 'target: image' or 'layout: stacked'.")
+        if self.layout == "stacked" and self.noised == "full":
+            raise InputError("'noised: full' belongs to the grid layout: set 'layout: grid' or 'noised: target'.")
+
+
+def paper_config() -> PostOpConfig:
+    """The MICCAI 2025 paper's configuration: Stable Diffusion 2 shape, 2 x 2 grid of 256 px panels, epsilon, DDIM 50, guidance 2."""
+    return PostOpConfig(
+        family="paper",
+        panel=256,
+        target="image",
+        layout="grid",
+        prediction_type="epsilon",
+        guidance=2.0,
+        steps=50,
+        unet=UNetConfig((320, 640, 1280, 1280), 2, (True, True, True, False), (5, 10, 20, 20), 32),
+        autoencoder=AutoencoderConfig("kl", 8, 4, (128, 256, 512, 512), 2, 0.18215, 32),
+        prompt=PromptConfig(
+            token_width=1024,
+            image_encoder="medsam",
+            image_size=1024,
+            vit_patch=16,
+            vit_width=768,
+            vit_depth=12,
+            vit_heads=12,
+            vit_out_channels=256,
+            seg_channels=(32, 64, 128, 256),
+        ),
+    )
+
+
+def config_from_mapping(values: dict[str, Any], base: PostOpConfig | None = None) -> PostOpConfig:
+    """``base`` (the defaults when left out) with ``values`` laid over it; an unknown name or a wrong type is an ``InputError``."""
+    return _overlay(base or PostOpConfig(), values, "")
+
+
+def config_from_yaml(path: Path) -> PostOpConfig:
+    """Read a YAML file that lists only what differs from the family's defaults."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path} could not be read as a YAML configuration ({error}). Give a text file of 'name: value' lines."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not a YAML mapping. Give a text file of 'name: value' lines.")
+    model = values.get("model", values)
+    return config_from_mapping(model, paper_config() if model.get("family") == "paper" else None)
+
+
+def _overlay(base: Any, values: dict[str, Any], prefix: str) -> Any:
+    types = get_type_hints(type(base))
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in types:
+            raise InputError(f"The configuration has no setting '{prefix}{name}'. Known here: {', '.join(types)}.")
+        current = getattr(base, name)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, dict):
+                raise InputError(f"The setting '{prefix}{name}' must be a mapping, not {value!r}.")
+            changes[name] = _overlay(current, value, f"{prefix}{name}.")
+        else:
+            changes[name] = _coerced(value, current, f"{prefix}{name}")
+    return dataclasses.replace(base, **changes)
+
+
+def _coerced(value: Any, current: Any, name: str) -> Any:
+    if isinstance(value, list | tuple) and isinstance(current, tuple | int):
+        return tuple(value)
+    if isinstance(current, bool) or isinstance(value, bool):
+        if isinstance(value, bool) and isinstance(current, bool):
+            return value
+    elif isinstance(current, float) and isinstance(value, int | float):
+        return float(value)
+    elif isinstance(current, int | tuple) and isinstance(value, int):
+        return value
+    elif isinstance(current, str) and isinstance(value, str):
+        return value
+    raise InputError(f"The setting '{name}' is {value!r}; it must be like its default {current!r}.")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"The setting '{name}' is {value!r}; choose one of: {', '.join(allowed)}.")

@@ -1,0 +1,87 @@
+"""In-context layouts: how the instruction (I_pre, I_post) and the query reach the U-Net beside the noisy target."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, pixel_unshuffle
+
+from .autoencoder import ImageAutoencoder
+from .composite import cavity_box, composite
+from .triplet import CORE_LABELS, OEDEMA_LABEL, TripletBatch, label_mask, outcome_maps
+
+MASK_CELLS = 2
+STACKED_MASKS = 10
+STACKED_COORDINATES = 4
+
+
+def stacked_channels(latent_channels: int) -> int:
+    """Number of channels of ``stacked_condition``."""
+    return 4 * latent_channels + STACKED_MASKS * MASK_CELLS**2 + STACKED_COORDINATES
+
+
+def stacked_condition(triplets: TripletBatch, autoencoder: ImageAutoencoder, factor: int, soft_edge_px: int) -> Tensor:
+    """Everything on channels at latent resolution: latents of Q_pre, Q_comp, I_pre, I_post; masks; MNI position.
+
+    Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel meets the
+    instruction's pixel of the same MNI place.
+    """
+    images = (
+        triplets.query_pre,
+        composite(triplets.query_pre, triplets.instruction_post, triplets.instruction_outcome, soft_edge_px),
+        triplets.instruction_pre,
+        triplets.instruction_post,
+    )
+    latents = autoencoder.to_latents(torch.cat(images)).chunk(len(images))
+    masks = torch.cat(
+        [
+            label_mask(triplets.query_tumour, CORE_LABELS),
+            label_mask(triplets.query_tumour, (OEDEMA_LABEL,)),
+            triplets.query_brain,
+            label_mask(triplets.instruction_tumour, CORE_LABELS),
+            cavity_box(triplets.instruction_outcome),
+            outcome_maps(triplets.instruction_outcome),
+        ],
+        dim=1,
+    )
+    height, width = latents[0].shape[-2:]
+    cells = adaptive_avg_pool2d(masks, (height * MASK_CELLS, width * MASK_CELLS))
+    return torch.cat([*latents, pixel_unshuffle(cells, MASK_CELLS), _coordinates(triplets, factor)], dim=1)
+
+
+def _coordinates(triplets: TripletBatch, factor: int) -> Tensor:
+    """MNI position of every latent pixel in units of about 1: x, |x|, y, z. (B, 4, y / factor, x / factor)."""
+    height, width = (size // factor for size in triplets.query_pre.shape[-2:])
+    device = triplets.query_pre.device
+    assert triplets.corner is not None
+    rows = (torch.arange(height, device=device) + 0.5) * factor + triplets.corner[:, :1].to(device)
+    columns = (torch.arange(width, device=device) + 0.5) * factor + triplets.corner[:, 1:].to(device)
+    y = (rows / 64 - 1)[:, :, None].expand(-1, height, width)
+    x = (columns / 64 - 1)[:, None, :].expand(-1, height, width)
+    z = (triplets.z_mm.to(device) / 80)[:, None, None].expand(-1, height, width)
+    return torch.stack([x, x.abs(), y, z], dim=1).float()
+
+
+def grid_canvas(triplets: TripletBatch, autoencoder: ImageAutoencoder) -> tuple[Tensor, Tensor]:
+    """The paper's 2 x 2 canvas {I_pre, I_post; Q_pre, blank} as latents, and the mask of the blank quadrant.
+
+    Returns (B, c, 2h, 2w) with the blank quadrant encoded from an empty (black) panel, and (B, 1, 2h, 2w) with 1 in that quadrant.
+    """
+    blank = torch.zeros_like(triplets.query_pre)
+    panels = (triplets.instruction_pre, triplets.instruction_post, triplets.query_pre, blank)
+    top_left, top_right, bottom_left, bottom_right = autoencoder.to_latents(torch.cat(panels)).chunk(4)
+    canvas = join_quadrants(top_left, top_right, bottom_left, bottom_right)
+    mask = torch.zeros_like(canvas[:, :1])
+    quadrant(mask)[:] = 1
+    return canvas, mask
+
+
+def join_quadrants(top_left: Tensor, top_right: Tensor, bottom_left: Tensor, bottom_right: Tensor) -> Tensor:
+    """Four (B, c, h, w) panels to one (B, c, 2h, 2w) canvas."""
+    return torch.cat([torch.cat([top_left, top_right], dim=3), torch.cat([bottom_left, bottom_right], dim=3)], dim=2)
+
+
+def quadrant(canvas: Tensor) -> Tensor:
+    """The bottom right quadrant, where the answer is drawn: a view."""
+    height, width = canvas.shape[-2] // 2, canvas.shape[-1] // 2
+    return canvas[..., height:, width:]

@@ -1,0 +1,225 @@
+"""``PostOpPipeline``: one diffusers pipeline over both families, from slices with their instruction to post-operative slices."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, ModelMixin, UNet2DConditionModel
+from diffusers.utils.logging import disable_progress_bar
+from torch import Tensor
+
+from ..atomic_files import whole_folder
+from ..errors import InputError, ModelMissing
+from ..progress import Progress, SilentProgress
+from .autoencoder import GreyAutoencoderKL, PixelPatches, build_autoencoder
+from .composite import composite
+from .config import PostOpConfig, config_from_mapping
+from .denoiser import Denoiser, build_unet
+from .prompt_adapter import PromptAdapter
+from .renderer import Renderer
+from .sampling import build_scheduler, expected_target, sampled_target
+from .structure import Structure, crisp, decode_structure, encode_structure
+from .triplet import TripletBatch
+from .weights import MAX_SHARD, verify, write_checksums
+
+MODES = ("mean", "sample", "average")
+
+
+@dataclass(frozen=True)
+class PredictedSlices:
+    """``image`` (B, 1, y, x) in [0, 1], 0 outside the brain. From a structure model also ``outcome_probability`` (B, 6, y, x) over
+    ``OUTCOME_LABELS`` and ``shift_mm`` (B, 3, y, x), the pull-back displacement in LPS mm; None from an image model."""
+
+    image: Tensor
+    outcome_probability: Tensor | None = None
+    shift_mm: Tensor | None = None
+
+
+class PostOpPipeline(DiffusionPipeline):
+    """The paper's method and our extension of it: tumour-aware prompt, in-context instruction, latent diffusion.
+
+    Modes: ``mean`` (one step: the expected outcome), ``sample`` (a DDIM trajectory: one plausible outcome), ``average`` (the mean of several
+    samples). With ``target`` "structure" the diffusion yields outcome maps and tissue shift, and the renderer draws the image from them.
+    """
+
+    _optional_components = ["renderer"]  # noqa: RUF012  diffusers reads this name as a plain list
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        autoencoder: PixelPatches | GreyAutoencoderKL,
+        prompt_adapter: PromptAdapter,
+        scheduler: DDIMScheduler,
+        renderer: Renderer | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            unet=unet, autoencoder=autoencoder, prompt_adapter=prompt_adapter, scheduler=scheduler, renderer=renderer
+        )
+        self.register_to_config(settings=settings or {})
+        self.config_tree: PostOpConfig = config_from_mapping(dict(settings or {}))
+
+    @classmethod
+    def of(cls, config: PostOpConfig) -> PostOpPipeline:
+        """A pipeline of ``config``'s shape with fresh, random weights."""
+        autoencoder = build_autoencoder(config.autoencoder, 3 if config.family == "paper" else 1)
+        return cls(
+            unet=build_unet(config, autoencoder.latent_channels),
+            autoencoder=autoencoder,
+            prompt_adapter=PromptAdapter.of(config.prompt),
+            scheduler=build_scheduler(config),
+            renderer=Renderer.of(config.renderer) if config.target == "structure" else None,
+            settings=dataclasses.asdict(config),
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> PostOpPipeline:
+        """Load a model folder; its checksums are verified first.
+
+        Raises ``ModelMissing`` for a folder that is no model, ``ModelTampered`` when a file is not the published one.
+        """
+        verify(Path(folder))
+        disable_progress_bar()
+        try:
+            settings = json.loads((Path(folder) / "model_index.json").read_text(encoding="utf-8"))["settings"]
+            parts = {name: _load(part, Path(folder) / name, options) for name, part in _networks_of(settings).items()}
+            scheduler = DDIMScheduler.from_pretrained(Path(folder) / "scheduler")
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelMissing(
+                f"The model in {folder} could not be loaded ({error}). Fetch the model again."
+            ) from error
+        pipeline = cls(scheduler=scheduler, settings=settings, **parts)
+        for network in pipeline.networks:
+            network.eval().requires_grad_(False)
+        return pipeline
+
+    def save(self, folder: Path, *, replace: bool = False) -> None:
+        """Write the model folder whole or not at all: safetensors shards under 15 MB, configurations, checksums."""
+        with whole_folder(Path(folder), replace=replace) as temporary:
+            self.save_pretrained(temporary, safe_serialization=True, max_shard_size=MAX_SHARD)
+            write_checksums(temporary)
+
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        """Every network of the pipeline."""
+        candidates = (self.unet, self.autoencoder, self.prompt_adapter, self.renderer)
+        return [network for network in candidates if network is not None]
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The networks of the diffusion with their settings."""
+        return Denoiser(self.config_tree, self.unet, self.autoencoder, self.prompt_adapter)
+
+    @property
+    def has_renderer(self) -> bool:
+        """Whether the model predicts structure and renders the image from it."""
+        return self.renderer is not None
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        triplets: TripletBatch,
+        mode: str = "mean",
+        steps: int | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        guidance: float | None = None,
+        start: str = "noise",
+        progress: Progress | None = None,
+    ) -> PredictedSlices:
+        """Predict the post-operative slices of ``triplets``.
+
+        ``steps`` of denoising for "sample" and "average"; ``samples`` to average; ``guidance`` 1 = none; ``start`` "noise" or "composite" (the
+        precedent's outcome laid over the query). The same seed gives the same slices. Raises ``InputError`` for settings that do not fit,
+        and whatever ``progress.step`` raises to cancel.
+        """
+        if mode not in MODES:
+            raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
+        if start not in ("noise", "composite"):
+            raise InputError(f"A prediction cannot start from '{start}'; choose 'noise' or 'composite'.")
+        triplets = triplets.to(self.device)
+        guidance = self.config_tree.guidance if guidance is None else guidance
+        if mode == "mean":
+            target = expected_target(self.denoiser, self.scheduler, triplets, seed, guidance)
+            return self._finish(triplets, target)
+        steps = self.config_tree.steps if steps is None else steps
+        runs = (4 if samples is None else samples) if mode == "average" else 1
+        if steps < 1 or runs < 1:
+            raise InputError(f"{steps} steps and {runs} samples were asked for; give at least 1 of each.")
+        report = progress or SilentProgress()
+        drawn = []
+        for run in range(runs):
+            target = sampled_target(
+                self.denoiser,
+                self.scheduler,
+                triplets,
+                steps=steps,
+                seed=seed + run,
+                guidance=guidance,
+                start=self._composite_start(triplets) if start == "composite" else None,
+                on_step=_counting(report, run, runs),
+            )
+            drawn.append(self._finish(triplets, target))
+        return _mean_of(drawn)
+
+    @torch.no_grad()
+    def render(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
+        """The image (B, 1, y, x) of a structure: ``outcome_probability`` (B, 6, y, x) is decided crisply first; ``shift_mm`` (B, 3, y, x)."""
+        triplets = triplets.to(self.device)
+        structure = Structure(crisp(outcome_probability.to(self.device)), shift_mm.to(self.device))
+        return self.renderer.render(triplets, structure)
+
+    def _finish(self, triplets: TripletBatch, target: Tensor) -> PredictedSlices:
+        if self.config_tree.target == "image":
+            return PredictedSlices(self.denoiser.to_image(target) * triplets.query_brain)
+        structure = decode_structure(target)
+        image = self.render(triplets, structure.outcome, structure.shift_mm)
+        return PredictedSlices(image, structure.outcome, structure.shift_mm)
+
+    def _composite_start(self, triplets: TripletBatch) -> Tensor:
+        still = torch.zeros_like(triplets.query_pre[..., ::2, ::2]).expand(-1, 3, -1, -1)
+        pasted = composite(
+            triplets.query_pre,
+            triplets.instruction_post,
+            triplets.instruction_outcome,
+            self.config_tree.composite_soft_edge,
+        )
+        return self.denoiser.target_latents(triplets, pasted, triplets.instruction_outcome, still)
+
+
+def _networks_of(settings: dict[str, Any]) -> dict[str, type[ModelMixin]]:
+    config = config_from_mapping(settings)
+    networks: dict[str, type[ModelMixin]] = {
+        "unet": UNet2DConditionModel,
+        "autoencoder": PixelPatches if config.autoencoder.kind == "patches" else GreyAutoencoderKL,
+        "prompt_adapter": PromptAdapter,
+    }
+    if config.target == "structure":
+        networks["renderer"] = Renderer
+    return networks
+
+
+def _load(network: type[ModelMixin], folder: Path, options: dict[str, Any]) -> ModelMixin:
+    return network.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options).float()
+
+
+def _counting(progress: Progress, run: int, runs: int) -> Callable[[int, int], None]:
+    return lambda done, total: progress.step(run * total + done, runs * total)
+
+
+def _mean_of(drawn: list[PredictedSlices]) -> PredictedSlices:
+    def mean(values: list[Tensor | None]) -> Tensor | None:
+        return None if values[0] is None else torch.stack([v for v in values if v is not None]).mean(dim=0)
+
+    image = mean([one.image for one in drawn])
+    assert image is not None
+    return PredictedSlices(
+        image, mean([one.outcome_probability for one in drawn]), mean([one.shift_mm for one in drawn])
+    )

@@ -1,0 +1,84 @@
+"""What the model is shown for each slice: the query and one operated case as its instruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+CORE_LABELS = (1, 4)
+OEDEMA_LABEL = 2
+OUTCOME_LABELS = ("unchanged", "cavity", "residual tumour", "blood", "oedema", "air")
+HOLE_LABELS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class TripletBatch:
+    """B axial slices of MNI space at 1.5 mm. Images (B, 1, y, x) float32 in [0, 1], 0 outside the brain; label maps (B, y, x) uint8.
+
+    ``query_tumour`` and ``instruction_tumour``: 1 core, 2 oedema, 4 enhancing. ``instruction_outcome``: indices of ``OUTCOME_LABELS``.
+    ``z_mm`` (B,): MNI height of the slice; ``corner`` (B, 2): row and column of the first pixel in the full panel (crops in training).
+    ``has_instruction`` (B,) bool: False where no similar case was found; then the instruction's arrays are all zero.
+    """
+
+    query_pre: Tensor
+    query_tumour: Tensor
+    query_brain: Tensor
+    instruction_pre: Tensor
+    instruction_post: Tensor
+    instruction_tumour: Tensor
+    instruction_outcome: Tensor
+    z_mm: Tensor
+    corner: Tensor | None = None
+    has_instruction: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size = self.query_pre.shape[0]
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value is not None and value.shape[0] != size:
+                raise ValueError(f"{item.name} holds {value.shape[0]} slices, query_pre {size}; give the same number.")
+        if self.corner is None:
+            object.__setattr__(self, "corner", torch.zeros(size, 2, dtype=torch.long))
+        if self.has_instruction is None:
+            object.__setattr__(self, "has_instruction", torch.ones(size, dtype=torch.bool))
+
+    def __len__(self) -> int:
+        return self.query_pre.shape[0]
+
+    def to(self, device: torch.device | str) -> TripletBatch:
+        """The same batch on another device."""
+        return replace(self, **{item.name: getattr(self, item.name).to(device) for item in fields(self)})
+
+    def rows(self, index: slice | Tensor) -> TripletBatch:
+        """Some of its slices."""
+        return replace(self, **{item.name: getattr(self, item.name)[index] for item in fields(self)})
+
+    def without_instruction(self, drop: Tensor | None = None) -> TripletBatch:
+        """The batch with the instruction blanked where ``drop`` (B,) bool is True; everywhere when left out."""
+        drop = torch.ones_like(self.has_instruction) if drop is None else drop.to(self.query_pre.device)
+        keep = ~drop
+        image_keep = keep[:, None, None, None].to(self.query_pre.dtype)
+        label_keep = keep[:, None, None].to(self.instruction_tumour.dtype)
+        return replace(
+            self,
+            instruction_pre=self.instruction_pre * image_keep,
+            instruction_post=self.instruction_post * image_keep,
+            instruction_tumour=self.instruction_tumour * label_keep,
+            instruction_outcome=self.instruction_outcome * label_keep,
+            has_instruction=self.has_instruction & keep,
+        )
+
+
+def label_mask(labels: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    """(B, y, x) label maps to a (B, 1, y, x) float mask of the ``wanted`` labels."""
+    mask = torch.zeros_like(labels, dtype=torch.bool)
+    for label in wanted:
+        mask |= labels == label
+    return mask[:, None].float()
+
+
+def outcome_maps(labels: Tensor) -> Tensor:
+    """(B, y, x) outcome labels to (B, 5, y, x) float masks of cavity, residual tumour, blood, oedema, air."""
+    return torch.stack([labels == index for index in range(1, len(OUTCOME_LABELS))], dim=1).float()

@@ -1,0 +1,1 @@
+"""A patient's scan and tumour in, the predicted post-operative volume out, with everything that it was made from."""

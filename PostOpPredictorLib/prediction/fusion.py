@@ -1,0 +1,39 @@
+"""The patient's own tissue, shifted, with the synthesised part laid over it: y = (1 - A) warp(pre) + A S."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ..cases.case import FloatArray
+from ..imaging.grid import WORKING_GRID
+
+CSF_PERCENTILE = 5.0
+
+
+def fluid_level(image: np.ndarray, brain: np.ndarray) -> float:
+    """The grey level of fluid in a T1-weighted image: the darkest twentieth of the brain."""
+    return float(np.percentile(image[brain > 0], CSF_PERCENTILE)) if np.any(brain) else 0.0
+
+
+def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray) -> FloatArray:
+    """Pull ``image`` (z, y, x) along ``shift`` (z, y, x, 3; mm, LPS): out(p) = image(p + shift(p)), on WORKING_GRID.
+
+    Where the shift is 0 the voxel is returned untouched; where it reaches beyond ``brain`` the gap is filled with
+    fluid.
+    """
+    moved = np.any(shift != 0.0, axis=-1) & (brain > 0)
+    warped = image.copy()
+    if moved.any():
+        offsets = shift[moved][:, ::-1] / np.asarray(WORKING_GRID.spacing[::-1])
+        positions = (np.argwhere(moved) + offsets).T
+        pulled = ndimage.map_coordinates(image, positions, order=1, mode="nearest")
+        inside = ndimage.map_coordinates((brain > 0).astype(np.float32), positions, order=1, mode="nearest")
+        warped[moved] = inside * pulled + (1.0 - inside) * fluid_level(image, brain)
+    return warped
+
+
+def fuse(own: np.ndarray, synthesised: np.ndarray, weight: np.ndarray, brain: np.ndarray) -> FloatArray:
+    """Blend own and synthesised tissue: exactly ``own`` where ``weight`` is 0, and 0 outside ``brain``."""
+    blended = np.where(weight > 0.0, (1.0 - weight) * own + weight * synthesised, own)
+    return np.where(brain > 0, blended, 0.0).astype(np.float32)

@@ -1,0 +1,111 @@
+"""Everything that is known after one patient was predicted, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+import torch
+
+from ..cases.library import CaseLibrary
+from ..errors import InputError
+from ..model.pipeline import PostOpPipeline
+from ..model.weights import verify
+from ..progress import Progress
+from ..shipped import shipped_model_folder
+from .demonstration_library import demonstration_library
+from .full_resolution import predicted_in_mni, predicted_in_patient_space
+from .patient import Patient, read_patient
+from .precedents import Precedents, find_precedents
+from .request import PredictionRequest
+from .sequence_choice import SequenceChoice, choose_sequence
+from .volume_prediction import CasePrediction, Pipeline, predict_case
+from .volumes_ml import OutcomeVolumes, outcome_volumes
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a prediction is made with: a loaded model and an open library, each with its checksum."""
+
+    pipeline: Pipeline
+    model_name: str
+    model_checksum: str
+    library: CaseLibrary
+
+
+@dataclass(frozen=True)
+class PatientPrediction:
+    """``post_mni`` on TEMPLATE_GRID and ``post_patient`` on the scan's own grid are in scanner units."""
+
+    patient: Patient
+    sequence: SequenceChoice
+    precedents: Precedents
+    case: CasePrediction
+    post_mni: sitk.Image
+    post_patient: sitk.Image
+    volumes: OutcomeVolumes
+
+
+def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[Path], Pipeline] | None = None) -> Tools:
+    """Open the library and load the model, the shipped ones where the request names none.
+
+    Raises ``LibraryError``, ``ModelMissing`` or ``ModelTampered``: before the long work, not after it.
+    """
+    folder = request.model or shipped_model_folder()
+    progress.stage("Loading the model")
+    progress.step(0, 1)
+    checksum = verify(folder)
+    pipeline = load(folder) if load else _on_device(PostOpPipeline.from_pretrained(folder), request.device)
+    progress.step(1, 1)
+    library = demonstration_library(progress) if request.library is None else CaseLibrary.open(request.library)
+    return Tools(pipeline, folder.resolve().name, checksum, library)
+
+
+def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress) -> PatientPrediction:
+    """Read, align, retrieve and predict the patient of ``request``; nothing is written."""
+    patient = read_patient(request.pre, request.tumour, request.labels, request.brain, progress)
+    sequence = choose_sequence(request.sequence, patient.pre, patient.tumour, patient.brain)
+    progress.log(f"Sequence {sequence.sequence}: {sequence.reason}.")
+    progress.stage("Looking for similar cases")
+    progress.step(0, 1)
+    precedents = find_precedents(tools.library, patient, sequence.sequence, request, progress)
+    instruction = precedents.instruction()
+    progress.step(1, 1)
+    if instruction is None:
+        progress.log(
+            "NO SIMILAR CASE in the library: the prediction is made without a precedent. Read it with more doubt."
+        )
+    case = predict_case(
+        tools.pipeline,
+        patient.pre,
+        patient.tumour,
+        patient.brain,
+        instruction,
+        sequence=sequence.sequence,
+        mode=request.mode,
+        steps=request.steps,
+        samples=request.samples,
+        seed=request.seed,
+        guidance=request.guidance,
+        start=request.start if instruction is not None else "noise",
+        progress=progress,
+    )
+    progress.stage("Bringing the prediction to full resolution")
+    progress.step(0, 2)
+    post_mni = predicted_in_mni(patient, case)
+    progress.step(1, 2)
+    post_patient = predicted_in_patient_space(patient, case)
+    progress.step(2, 2)
+    volumes = outcome_volumes(patient.tumour, case.outcome, patient.registration.transform)
+    return PatientPrediction(patient, sequence, precedents, case, post_mni, post_patient, volumes)
+
+
+def _on_device(pipeline: PostOpPipeline, device: str) -> PostOpPipeline:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device, False):
+        raise InputError(f"There is no device '{device}' on this computer. Choose --device cpu, or auto.")
+    return pipeline.to(device)

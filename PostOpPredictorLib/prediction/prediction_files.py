@@ -1,0 +1,147 @@
+"""The files of a prediction: written into a folder that becomes public only when all of them are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..cases.bids import SPACE
+from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID
+from ..progress import Progress
+from .outcome_volume import outcome_labels
+from .output_folder import PROVENANCE, write_plain, write_synthetic
+from .patient_prediction import PatientPrediction
+from .prediction_figure import draw_prediction
+
+JSON_INDENT = 2
+
+
+def file_names(sequence: str, has_shift: bool) -> dict[str, str]:
+    """Name of every file by what it is."""
+    names = {
+        "postop_mni": f"postop_space-{SPACE}_{sequence}.nii.gz",
+        "postop_patient": f"postop_space-patient_{sequence}.nii.gz",
+        "preop_mni": f"preop_space-{SPACE}_{sequence}.nii.gz",
+        "tumour_mni": f"tumour_mask_space-{SPACE}.nii.gz",
+        "outcome_mni": f"outcome_dseg_space-{SPACE}.nii.gz",
+        "cavity_probability_mni": f"cavity_probability_space-{SPACE}.nii.gz",
+        "cavity_mask_mni": f"cavity_mask_space-{SPACE}.nii.gz",
+        "cavity_mask_patient": "cavity_mask_space-patient.nii.gz",
+        "mni_to_patient": "from-MNI_to-patient.tfm",
+        "patient_to_mni": "from-patient_to-MNI.tfm",
+        "precedents": "precedents.json",
+        "figure": "prediction.png",
+        "provenance": PROVENANCE,
+    }
+    return names | ({"shift_mni": f"shift_space-{SPACE}_res-1p5mm.nii.gz"} if has_shift else {})
+
+
+def write_prediction(
+    folder: Path,
+    prediction: PatientPrediction,
+    precedents: dict[str, Any],
+    provenance: Callable[[], dict[str, Any]],
+    texts: tuple[str, str],
+    progress: Progress,
+) -> dict[str, str]:
+    """Write everything into the existing ``folder``; returns the file names by what they are.
+
+    ``texts``: the figure's header lines. ``provenance`` is asked last, so that it knows how long everything took.
+    """
+    names = file_names(prediction.sequence.sequence, bool(np.any(prediction.case.shift)))
+    progress.stage("Writing the prediction")
+    tasks: list[Callable[[], None]] = [
+        *_image_tasks(folder, prediction, names),
+        lambda: _write_transforms(folder, prediction, names),
+        lambda: _write_figure(folder / names["figure"], prediction, texts),
+        lambda: write_json(folder / names["precedents"], precedents),
+        lambda: write_json(folder / names["provenance"], provenance()),
+    ]
+    for number, task in enumerate(tasks):
+        progress.step(number, len(tasks))
+        task()
+    progress.step(len(tasks), len(tasks))
+    return names
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` as JSON that a person can read."""
+    path.write_text(
+        json.dumps(content, indent=JSON_INDENT, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+
+
+def _image_tasks(folder: Path, prediction: PatientPrediction, names: dict[str, str]) -> list[Callable[[], None]]:
+    patient, case = prediction.patient, prediction.case
+    plain = {"preop_mni": lambda: patient.scan_mni, "tumour_mni": lambda: patient.labels_mni}
+    synthetic: dict[str, Callable[[], sitk.Image]] = {
+        "postop_mni": lambda: prediction.post_mni,
+        "postop_patient": lambda: prediction.post_patient,
+        "outcome_mni": lambda: outcome_on_template(prediction),
+        "cavity_probability_mni": lambda: _on_template(case.cavity_probability),
+        "cavity_mask_mni": lambda: cavity_on_template(prediction),
+        "cavity_mask_patient": lambda: cavity_in_patient_space(prediction),
+    }
+    if "shift_mni" in names:
+        synthetic["shift_mni"] = lambda: WORKING_GRID.image(case.shift)
+
+    def writing(
+        kind: str, make: Callable[[], sitk.Image], write: Callable[[sitk.Image, Path], None]
+    ) -> Callable[[], None]:
+        return lambda: write(make(), folder / names[kind])
+
+    tasks = [writing(kind, make, write_plain) for kind, make in plain.items()]
+    return tasks + [writing(kind, make, write_synthetic) for kind, make in synthetic.items()]
+
+
+def outcome_on_template(prediction: PatientPrediction) -> sitk.Image:
+    """The outcome label map on TEMPLATE_GRID: probabilities are interpolated, then decided, so borders are smooth."""
+    maps = [sitk.GetArrayFromImage(_on_template(one)) for one in prediction.case.outcome_probability]
+    maps[0] += np.clip(1.0 - sum(maps), 0.0, 1.0)
+    labels = outcome_labels(np.stack(maps))
+    labels[sitk.GetArrayViewFromImage(prediction.patient.brain_mni) == 0] = 0
+    return TEMPLATE_GRID.image(labels)
+
+
+def cavity_on_template(prediction: PatientPrediction) -> sitk.Image:
+    """The predicted cavity on TEMPLATE_GRID, uint8."""
+    inside = sitk.Mask(_on_template(prediction.case.cavity_probability), prediction.patient.brain_mni)
+    return sitk.BinaryThreshold(inside, 0.5, 2.0)
+
+
+def cavity_in_patient_space(prediction: PatientPrediction) -> sitk.Image:
+    """The predicted cavity on the grid of the patient's scan, uint8."""
+    from ..imaging.grid import Grid
+
+    to_mni = prediction.patient.registration.transform.GetInverse()
+    probability = Grid.of(prediction.patient.scan).resample(
+        WORKING_GRID.image(prediction.case.cavity_probability), to_mni
+    )
+    return sitk.BinaryThreshold(probability, 0.5, 2.0)
+
+
+def _on_template(array: np.ndarray) -> sitk.Image:
+    return TEMPLATE_GRID.resample(WORKING_GRID.image(np.ascontiguousarray(array, np.float32)))
+
+
+def _write_transforms(folder: Path, prediction: PatientPrediction, names: dict[str, str]) -> None:
+    transform = prediction.patient.registration.transform
+    sitk.WriteTransform(transform, str(folder / names["mni_to_patient"]))
+    sitk.WriteTransform(transform.GetInverse(), str(folder / names["patient_to_mni"]))
+
+
+def _write_figure(path: Path, prediction: PatientPrediction, texts: tuple[str, str]) -> None:
+    draw_prediction(
+        path,
+        prediction.patient,
+        prediction.case,
+        prediction.post_mni,
+        prediction.precedents.best,
+        prediction.sequence.sequence,
+        *texts,
+    )

@@ -1,0 +1,72 @@
+"""Which axial slices are predicted, and how they and their instruction are handed to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ..cases.case import FloatArray, LabelArray
+from ..errors import InputError
+from ..imaging.grid import WORKING_GRID
+from ..model.triplet import TripletBatch
+from .instruction import Instruction
+
+MARGIN_SLICES = 4
+"""Predicted above and below the tumour, so that a cavity or oedema that reaches further ends smoothly."""
+
+
+def slices_with_tumour(tumour: LabelArray, brain: LabelArray) -> tuple[int, ...]:
+    """The slices that hold any tumour label and a few above and below, without those that hold no brain.
+
+    Raises ``InputError`` when there is no tumour at all.
+    """
+    held = np.flatnonzero(np.any(tumour > 0, axis=(1, 2)))
+    if held.size == 0:
+        raise InputError(
+            "The tumour mask is empty on the MNI grid, so there is nothing to predict. Check the mask and its labels."
+        )
+    first, last = int(held[0]) - MARGIN_SLICES, int(held[-1]) + MARGIN_SLICES
+    return tuple(z for z in range(max(first, 0), min(last + 1, len(brain))) if np.any(brain[z]))
+
+
+def end_taper(chosen: Sequence[int], tumour: LabelArray) -> FloatArray:
+    """How much of each slice is used, float32 (z, 1, 1): all where tumour is, less towards the last, 0 beyond."""
+    holds_tumour = np.any(tumour > 0, axis=(1, 2))
+    away = ndimage.distance_transform_edt(~holds_tumour) if holds_tumour.any() else np.zeros(len(tumour))
+    weight = np.zeros((len(tumour), 1, 1), np.float32)
+    weight[list(chosen), 0, 0] = np.clip(1.0 - away[list(chosen)] / (MARGIN_SLICES + 1), 0.0, 1.0)
+    return weight
+
+
+def triplet_batch(
+    pre: FloatArray, tumour: LabelArray, brain: LabelArray, instruction: Instruction | None, slices: Sequence[int]
+) -> TripletBatch:
+    """The query's ``slices`` (indices along z of WORKING_GRID) with their instruction; None: no similar case."""
+    shown = instruction or Instruction.empty()
+    index = list(slices)
+
+    def images(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array[index], dtype=np.float32))[:, None]
+
+    def labels(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array[index], dtype=np.uint8))
+
+    return TripletBatch(
+        query_pre=images(pre),
+        query_tumour=labels(tumour),
+        query_brain=images(brain > 0),
+        instruction_pre=images(shown.pre),
+        instruction_post=images(shown.post),
+        instruction_tumour=labels(shown.tumour),
+        instruction_outcome=labels(shown.outcome),
+        z_mm=torch.tensor([mni_height(z) for z in index], dtype=torch.float32),
+        has_instruction=torch.full((len(index),), instruction is not None),
+    )
+
+
+def mni_height(z: int) -> float:
+    """MNI z in mm of slice ``z`` of WORKING_GRID."""
+    return WORKING_GRID.origin[2] + z * WORKING_GRID.spacing[2]

@@ -1,0 +1,209 @@
+"""One patient's volume through the model: slices in, and back one outcome volume that does not flicker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ..cases.case import FloatArray, LabelArray
+from ..cases.library import LibraryCase
+from ..errors import OutOfMemory
+from ..imaging.grid import WORKING_GRID
+from ..model.triplet import TripletBatch
+from ..progress import Progress, SilentProgress
+from .fusion import fuse, warp_tissue
+from .image_only_outcome import near_tumour, outcome_probability_of_image
+from .instruction import Instruction
+from .outcome_volume import (
+    OUTCOME_COUNT,
+    cavity_probability,
+    change_weight,
+    outcome_labels,
+    smooth_shift,
+    smooth_through_plane,
+    without_islands,
+)
+from .triplet_slices import end_taper, slices_with_tumour, triplet_batch
+
+SLICES_AT_ONCE = 16
+
+
+class Pipeline(Protocol):
+    """What is asked of ``model.PostOpPipeline``."""
+
+    has_renderer: bool
+
+    def __call__(self, triplets: TripletBatch, **settings: Any) -> Any: ...
+
+    def render(
+        self, triplets: TripletBatch, outcome_probability: torch.Tensor, shift_mm: torch.Tensor
+    ) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class CasePrediction:
+    """A predicted outcome; all arrays (z, y, x) on WORKING_GRID.
+
+    ``image`` float32 [0, 1], 0 outside the brain, = (1 - change) * warp(pre, shift) + change * synthesised. ``outcome``
+    uint8 outcome labels. ``outcome_probability`` (6, z, y, x). ``shift`` (z, y, x, 3) mm, LPS, pull-back. ``slices``:
+    those the model has seen.
+    """
+
+    image: FloatArray
+    outcome: LabelArray
+    outcome_probability: FloatArray
+    shift: FloatArray
+    change: FloatArray
+    synthesised: FloatArray
+    slices: tuple[int, ...]
+
+    @property
+    def cavity_probability(self) -> FloatArray:
+        """Probability of the hole and what filled it, float32 (z, y, x)."""
+        return cavity_probability(self.outcome_probability)
+
+
+def predict_case(
+    pipe: Pipeline,
+    pre: FloatArray,
+    tumour: LabelArray,
+    brain: LabelArray,
+    precedent: LibraryCase | Instruction | None,
+    *,
+    sequence: str,
+    mode: str = "mean",
+    steps: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    guidance: float | None = None,
+    start: str = "noise",
+    slices: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> CasePrediction:
+    """Predict the whole post-operative volume of one patient.
+
+    ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are (z, y, x) on WORKING_GRID; ``precedent`` None means
+    "no similar case". ``slices`` (indices along z) defaults to all that hold tumour and a margin. The same ``seed``
+    gives the same volume.
+    """
+    progress = progress or SilentProgress()
+    instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
+    chosen = tuple(slices) if slices is not None else slices_with_tumour(tumour, brain)
+    parts = [chosen[i : i + SLICES_AT_ONCE] for i in range(0, len(chosen), SLICES_AT_ONCE)]
+    batches = [triplet_batch(pre, tumour, brain, instruction, part) for part in parts]
+    settings = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance, "start": start}
+    drawn = _drawn(pipe, batches, settings, progress)
+    inside, ending = brain > 0, end_taper(chosen, tumour)
+    shift = smooth_shift(_volume_of_shift(drawn.shift, chosen) * ending[..., None], inside)
+    if drawn.outcome is None:
+        synthesised = _volume(drawn.image, chosen)
+        probability = outcome_probability_of_image(synthesised, pre, tumour, inside & (ending > 0))
+        weight = near_tumour(tumour > 0) * inside * ending
+    else:
+        probability = without_islands(smooth_through_plane(_volume_of_outcome(drawn.outcome, chosen), inside), tumour)
+        synthesised = _rendered(pipe, batches, parts, probability, shift, drawn.image, progress)
+        weight = change_weight(outcome_labels(probability) > 0, inside) * ending
+    image = fuse(warp_tissue(pre, shift, brain), synthesised, weight, brain)
+    return CasePrediction(image, outcome_labels(probability), probability, shift, weight, synthesised, chosen)
+
+
+@dataclass(frozen=True)
+class _DrawnSlices:
+    image: FloatArray
+    outcome: FloatArray | None
+    shift: FloatArray | None
+
+
+def _drawn(pipe: Pipeline, batches: list[TripletBatch], settings: dict[str, Any], progress: Progress) -> _DrawnSlices:
+    progress.stage("Predicting the operation")
+    answers = []
+    for number, batch in enumerate(batches):
+        progress.step(number, len(batches))
+        with torch.inference_mode():
+            answers.append(_called(pipe, batch, {**settings, "progress": _PartOf(progress, number, len(batches))}))
+    progress.step(len(batches), len(batches))
+    outcomes = [answer.outcome_probability for answer in answers]
+    shifts = [answer.shift_mm for answer in answers]
+    return _DrawnSlices(
+        _stacked([answer.image[:, 0] for answer in answers]),
+        None if outcomes[0] is None else _stacked(outcomes),
+        None if shifts[0] is None else _stacked(shifts),
+    )
+
+
+def _called(pipe: Pipeline, batch: TripletBatch, settings: dict[str, Any]) -> Any:
+    try:
+        return pipe(batch, **settings)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory(
+            f"There was too little memory to predict {len(batch)} slices at once. "
+            "Choose --device cpu, fewer --samples, or close other programs."
+        ) from error
+
+
+def _rendered(
+    pipe: Pipeline,
+    batches: list[TripletBatch],
+    parts: list[tuple[int, ...]],
+    probability: FloatArray,
+    shift: FloatArray,
+    image: FloatArray,
+    progress: Progress,
+) -> FloatArray:
+    """Draw the image anew from the smoothed structure; as it was for a model without a renderer."""
+    chosen = tuple(z for part in parts for z in part)
+    if not pipe.has_renderer:
+        return _volume(image, chosen)
+    progress.stage("Drawing the scan")
+    drawn = []
+    for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
+        progress.step(number, len(batches))
+        outcome = torch.from_numpy(np.ascontiguousarray(probability[:, part].swapaxes(0, 1)))
+        pull = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shift[list(part)], -1, 1)))
+        with torch.inference_mode():
+            drawn.append(pipe.render(batch, outcome, pull)[:, 0])
+    progress.step(len(batches), len(batches))
+    return _volume(_stacked(drawn), chosen)
+
+
+def _stacked(tensors: list[torch.Tensor]) -> FloatArray:
+    return torch.cat([tensor.detach().float().cpu() for tensor in tensors]).numpy()
+
+
+def _volume(slices: FloatArray, chosen: Sequence[int]) -> FloatArray:
+    volume = np.zeros(WORKING_GRID.shape, np.float32)
+    volume[list(chosen)] = slices
+    return volume
+
+
+def _volume_of_outcome(slices: FloatArray, chosen: Sequence[int]) -> FloatArray:
+    volume = np.zeros((OUTCOME_COUNT, *WORKING_GRID.shape), np.float32)
+    volume[0] = 1.0
+    volume[:, list(chosen)] = slices.swapaxes(0, 1)
+    return volume
+
+
+def _volume_of_shift(slices: FloatArray | None, chosen: Sequence[int]) -> FloatArray:
+    volume = np.zeros((*WORKING_GRID.shape, 3), np.float32)
+    if slices is not None:
+        volume[list(chosen)] = np.moveaxis(slices, 1, -1)
+    return volume
+
+
+class _PartOf:
+    """Tells the steps within one of several batches as steps of the stage, so that a cancel is seen."""
+
+    def __init__(self, whole: Progress, number: int, count: int) -> None:
+        self._whole, self._number, self._count = whole, number, count
+
+    def stage(self, name: str) -> None: ...
+
+    def step(self, done: int, total: int) -> None:
+        self._whole.step(self._number * total + done, self._count * total)
+
+    def log(self, text: str) -> None:
+        self._whole.log(text)

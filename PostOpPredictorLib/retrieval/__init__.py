@@ -1,0 +1,1 @@
+"""Finding operated cases like the query: packed masks, the slice index, and the strategies."""

@@ -1,0 +1,56 @@
+"""Where the things are that come with the software, and where it may keep what it makes for itself."""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).resolve().parents[1]
+_IN_AN_INSTALLATION = Path("share") / "postoppredictor" / "models" / "compact"
+
+
+def shipped_model_folder() -> Path:
+    """Return the folder of the model that is used when none is named.
+
+    ``POSTOP_MODEL`` wins, then ``Resources/models/compact`` of a source checkout, then an installed wheel's data files.
+    When there is none at all, the place where it should have been is returned; loading it says so.
+    """
+    named = os.environ.get("POSTOP_MODEL")
+    if named:
+        return Path(named).expanduser()
+    places = model_places()
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def model_places() -> tuple[Path, ...]:
+    """Return where the shipped model is looked for, in this order."""
+    # pip install --target and --user put the data files elsewhere than the interpreter's own prefix.
+    prefixes = (Path(sysconfig.get_path("data")), Path(site.getuserbase()), _CHECKOUT)
+    checkout = _CHECKOUT / "Resources" / "models" / "compact"
+    installed = tuple(prefix / _IN_AN_INSTALLATION for prefix in prefixes)
+    return (checkout, *installed) if (_CHECKOUT / "pyproject.toml").is_file() else (*installed, checkout)
+
+
+def user_cache() -> Path:
+    """Return the folder for what can be made again (demonstration library, logs); it need not exist yet.
+
+    ``POSTOP_CACHE`` wins, then the place that the operating system gives to caches.
+    """
+    named = os.environ.get("POSTOP_CACHE")
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "PostOpPredictor" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "PostOpPredictor"
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "postoppredictor"
+
+
+def demonstration_library_folder() -> Path:
+    """Return where the phantom cohort of the demonstration is kept; made on first use."""
+    return user_cache() / "demonstration-library"

@@ -1,0 +1,78 @@
+"""How a model is trained: one frozen set of numbers, laid over from the same YAML file as the model's configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+
+PARTS = ("denoiser", "renderer", "autoencoder")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """``part``: which network learns. ``crop``: side of the square around the tumour in pixels, 0 = the whole panel.
+
+    ``expected_share``: share of samples at the last time step, whose answer is the conditional mean (mode "mean").
+    ``outside_weight``: loss weight away from the lesion, 1 inside. ``neighbours``: the instruction is drawn from that many most similar slices.
+    """
+
+    part: str = "denoiser"
+    steps: int = 20000
+    batch_size: int = 16
+    learning_rate: float = 3e-4
+    warmup_steps: int = 200
+    weight_decay: float = 1e-2
+    ema_decay: float = 0.999
+    crop: int = 64
+    neighbours: int = 15
+    expected_share: float = 0.5
+    outside_weight: float = 0.2
+    semi_real_share: float = 0.3
+    structure_noise: float = 0.15
+    gradient_clip: float = 1.0
+    checkpoint_every: int = 500
+    sheet_every: int = 1000
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise InputError(f"The setting 'part' is {self.part!r}; choose one of: {', '.join(PARTS)}.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"The setting 'precision' is {self.precision!r}; choose float32 or bfloat16.")
+        if self.crop % 16:
+            raise InputError(
+                f"The setting 'crop' is {self.crop} pixels; give a multiple of 16, or 0 for the whole panel."
+            )
+        for name in ("steps", "batch_size", "neighbours", "checkpoint_every", "sheet_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"The setting '{name}' is {getattr(self, name)}; give at least 1.")
+
+
+def training_from_mapping(values: dict[str, Any]) -> TrainingConfig:
+    """The defaults with ``values`` laid over them; an unknown name is an ``InputError``."""
+    known = {item.name for item in dataclasses.fields(TrainingConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(
+            f"The training configuration has no setting '{unknown[0]}'. Known: {', '.join(sorted(known))}."
+        )
+    return TrainingConfig(**values)
+
+
+def training_from_yaml(path: Path, **overrides: Any) -> TrainingConfig:
+    """The ``training:`` mapping of a YAML file, with ``overrides`` (None = not given) on top."""
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path} could not be read as a YAML configuration ({error}). Give a text file of 'name: value' lines."
+        ) from error
+    given = {name: value for name, value in overrides.items() if value is not None}
+    return training_from_mapping({**document.get("training", {}), **given})

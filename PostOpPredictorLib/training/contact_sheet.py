@@ -1,0 +1,67 @@
+"""A picture of validation slices beside the model's answers, so that a person sees what the loss does not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..atomic_files import whole_file
+from ..model.pipeline import PostOpPipeline
+from ..model.structure import decode_structure, encode_structure
+from .slices import PreparedSlices, TrainingBatch
+
+_COLOURS = (
+    torch.tensor([[0, 0, 0], [64, 160, 255], [255, 200, 0], [230, 40, 40], [60, 220, 120], [240, 240, 240]]).float()
+    / 255
+)
+
+
+def write_contact_sheet(pipeline: PostOpPipeline, slices: PreparedSlices, path: Path, count: int = 10) -> None:
+    """One row a slice: pre, precedent post, true post, rendered from the true structure, mean, sample, then true and predicted structure."""
+    rows = slices.rows("val")
+    rows = (
+        rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
+        if len(rows)
+        else slices.rows("train")[:count]
+    )
+    generator = torch.Generator().manual_seed(0)
+    device = pipeline.device
+    batch = slices.batch(rows, slices.draw_instruction(rows, 1, generator), slices.sequences[-1], 0, generator).to(
+        device
+    )
+    modes = [network.training for network in pipeline.networks]
+    for network in pipeline.networks:
+        network.eval()
+    columns = _columns(pipeline, batch)
+    for network, training in zip(pipeline.networks, modes, strict=True):
+        network.train(training)
+    picture = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
+    pixels = (picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
+    with whole_file(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary)
+
+
+@torch.no_grad()
+def _columns(pipeline: PostOpPipeline, batch: TrainingBatch) -> list[Tensor]:
+    triplets = batch.triplets
+    columns = [_grey(triplets.query_pre), _grey(triplets.instruction_post), _grey(batch.query_post)]
+    if pipeline.has_renderer:
+        true = decode_structure(encode_structure(batch.query_outcome, batch.query_shift))
+        columns.append(_grey(pipeline.render(triplets, true.outcome, true.shift_mm)))
+    modes = ["mean", "sample"] if pipeline.config_tree.prediction_type == "v_prediction" else ["sample"]
+    answers = [pipeline(triplets, mode=mode) for mode in modes]
+    columns += [_grey(answer.image) for answer in answers]
+    if pipeline.has_renderer:
+        columns.append(_COLOURS[batch.query_outcome.long().cpu()].permute(0, 3, 1, 2))
+        for answer in answers:
+            assert answer.outcome_probability is not None
+            columns.append(torch.einsum("bkyx,kc->bcyx", answer.outcome_probability.cpu(), _COLOURS))
+    return columns
+
+
+def _grey(image: Tensor) -> Tensor:
+    return image.cpu().expand(-1, 3, -1, -1)

@@ -1,0 +1,77 @@
+"""What each part of the model is trained to make small."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
+
+from ..model.config import PostOpConfig
+from ..model.denoiser import Denoiser
+from ..model.layouts import quadrant
+from ..model.renderer import Renderer
+from ..model.structure import Structure, crisp, decode_structure, encode_structure
+from .config import TrainingConfig
+from .slices import TrainingBatch
+
+
+def denoising_loss(
+    denoiser: Denoiser,
+    scheduler: DDIMScheduler,
+    batch: TrainingBatch,
+    training: TrainingConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """E || target - prediction ||^2 (paper's loss; target = noise or velocity), weighted around the lesion, conditions dropped at random."""
+    config = denoiser.config
+    triplets, whole = batch.triplets, batch.whole
+    size = len(triplets)
+    device = triplets.query_pre.device
+
+    def chance(share: float) -> Tensor:
+        return (torch.rand(size, generator=generator) < share).to(device)
+
+    drop_tokens, drop_instruction = chance(config.condition_dropout), chance(config.condition_dropout)
+    triplets, whole = triplets.without_instruction(drop_instruction), whole.without_instruction(drop_instruction)
+    clean = denoiser.target_latents(triplets, batch.query_post, batch.query_outcome, batch.query_shift)
+    noise = torch.randn(clean.shape, generator=generator).to(device)
+    last = config.train_timesteps - 1
+    times = torch.randint(0, last + 1, (size,), generator=generator).to(device)
+    if config.prediction_type == "v_prediction":
+        times = torch.where(chance(training.expected_share), torch.full_like(times, last), times)
+    condition = denoiser.condition(triplets, tokens=denoiser.tokens(whole, drop_tokens))
+    output = denoiser(scheduler.add_noise(clean, noise, times), times, condition)
+    wanted = noise if config.prediction_type == "epsilon" else scheduler.get_velocity(clean, noise, times)
+    return (_latent_weight(batch.lesion, clean, config, training) * (output - wanted) ** 2).mean()
+
+
+def rendering_loss(
+    renderer: Renderer, batch: TrainingBatch, training: TrainingConfig, generator: torch.Generator
+) -> Tensor:
+    """L1 of the image and of its gradients, with the true structure disturbed as a predicted one would be."""
+    code = encode_structure(batch.query_outcome, batch.query_shift)
+    code = code + training.structure_noise * torch.randn(code.shape, generator=generator).to(code.device)
+    structure = decode_structure(code)
+    image = renderer.render(batch.triplets, Structure(crisp(structure.outcome), structure.shift_mm))
+    brain = batch.triplets.query_brain
+    error = (image - batch.query_post) * brain
+    weight = batch.lesion + (1 - batch.lesion) * training.outside_weight
+    gradients = [
+        (weight[..., 1:, :] * error.diff(dim=-2).abs()).mean(),
+        (weight[..., 1:] * error.diff(dim=-1).abs()).mean(),
+    ]
+    return (weight * error.abs()).mean() + sum(gradients, torch.zeros((), device=error.device))
+
+
+def _latent_weight(lesion: Tensor, clean: Tensor, config: PostOpConfig, training: TrainingConfig) -> Tensor:
+    if config.noised == "full":
+        weight = torch.full_like(clean[:, :1], training.outside_weight)
+        quadrant(weight)[:] = _latent_weight_of(lesion, quadrant(weight).shape[-2:], training)
+        return weight
+    return _latent_weight_of(lesion, clean.shape[-2:], training)
+
+
+def _latent_weight_of(lesion: Tensor, size: tuple[int, ...], training: TrainingConfig) -> Tensor:
+    near = adaptive_max_pool2d(lesion, (size[0], size[1]))
+    return near + (1 - near) * training.outside_weight

@@ -1,0 +1,199 @@
+"""From a library to the one file that training reads: every tumour slice with its most similar slices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic_files import whole_file
+from ..cases.bids import SHIFT_GRID
+from ..cases.library import CaseLibrary, LibraryCase
+from ..cases.library_check import case_problems
+from ..errors import InputError, LibraryError
+from ..imaging.grid import WORKING_GRID
+from ..progress import Progress, SilentProgress
+from ..retrieval.packed_masks import PackedMasks
+from ..retrieval.slice_index import SliceIndex
+from .neighbours import SliceGroups, find_neighbours
+from .tensor_file import TensorFile
+
+SCHEMA = 1
+SEQUENCES = ("T1w", "T1wCE")
+SPLITS = ("train", "val", "test")
+KINDS = ("phantom", "semi-real", "real")
+MINIMUM_PIXELS = 20
+SHIFT_UNIT_MM = 0.1
+_PANEL = WORKING_GRID.shape[1:]
+_SHIFT_PANEL = (3, *SHIFT_GRID.shape[1:])
+
+
+def prepare_slices(
+    library_folder: Path,
+    out_file: Path,
+    *,
+    slice_step: int = 1,
+    neighbours: int = 15,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Write the axial slices with at least 20 pixels of tumour core as one safetensors file; returns counts.
+
+    Tensors, N rows: ``pre_T1w``, ``pre_T1wCE``, ``post_T1w``, ``post_T1wCE`` (255 x intensity), ``tumour``,
+    ``outcome`` (labels), ``brain``: uint8 (N, 128, 128); ``shift`` int8 (N, 3, 64, 64): components (x, y, z) LPS in
+    0.1 mm, cut at 12.7 mm, 0 where ``shift_known`` (N,) uint8 is 0; ``z_mm`` float32; ``case``, ``patient``,
+    ``institution`` int32 (indices of the lists in the metadata); ``split`` int8 (train, val, test); ``kind`` int8
+    (phantom, semi-real, real); ``neighbours`` int32 and ``neighbour_iou`` float16 (N, neighbours), see
+    ``find_neighbours``.
+
+    Broken cases, and cases without both sequences or a split, are left out with a line in the log.
+    Raises ``LibraryError`` when nothing remains.
+    """
+    progress = progress or SilentProgress()
+    if slice_step < 1 or neighbours < 1:
+        raise InputError(f"The step ({slice_step}) and the number of neighbours ({neighbours}) must be at least 1.")
+    library = CaseLibrary.open(library_folder)
+    rows = _choose_rows(library, slice_step, progress)
+    found, iou = find_neighbours(rows.masks, rows.groups, neighbours, progress)
+    tensors, metadata = _tensors(len(rows.z), neighbours), _metadata(rows, slice_step)
+    with whole_file(Path(out_file)) as temporary, TensorFile(temporary, tensors, metadata) as file:
+        file.write("neighbours", 0, found)
+        file.write("neighbour_iou", 0, iou)
+        _write_numbers(file, rows)
+        _write_images(file, rows, progress)
+    return {"slices": len(rows.z), "cases": len(rows.cases), "without_neighbour": int((found[:, 0] < 0).sum())}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The slices to write: ``case`` (N,) indexes ``cases``, rising; ``z`` (N,) is the slice number."""
+
+    cases: tuple[LibraryCase, ...]
+    masks: PackedMasks
+    case: NDArray[np.int32]
+    z: NDArray[np.int16]
+    patients: tuple[str, ...]
+    institutions: tuple[str, ...]
+
+    @property
+    def groups(self) -> SliceGroups:
+        """Height, patient, institution and split of each row."""
+        split = np.array([SPLITS.index(case.split) for case in self.cases], np.int8)
+        patient = np.array([self.patients.index(case.patient_id) for case in self.cases], np.int32)
+        institution = np.array([self.institutions.index(case.institution) for case in self.cases], np.int32)
+        return SliceGroups(self.z, patient[self.case], institution[self.case], split[self.case])
+
+
+def _choose_rows(library: CaseLibrary, slice_step: int, progress: Progress) -> _Rows:
+    index = SliceIndex.open(library, progress)
+    progress.stage("Checking the cases")
+    usable = []
+    for number, case in enumerate(library.cases):
+        progress.step(number, len(library.cases))
+        usable.append(_is_usable(case, progress))
+    progress.step(len(library.cases), len(library.cases))
+    wanted = (index.masks.area >= MINIMUM_PIXELS) & (index.z % slice_step == 0) & np.array(usable, bool)[index.case]
+    chosen = np.flatnonzero(wanted)
+    if not len(chosen):
+        raise LibraryError(f"No case of {library.folder} can be prepared. Run `postop library check` to see why.")
+    numbers, case_of_row = np.unique(index.case[chosen], return_inverse=True)
+    cases = tuple(library.cases[number] for number in numbers)
+    return _Rows(
+        cases=cases,
+        masks=index.masks.subset(chosen),
+        case=case_of_row.astype(np.int32),
+        z=index.z[chosen],
+        patients=tuple(dict.fromkeys(entry.patient_id for entry in cases)),
+        institutions=tuple(sorted({entry.institution for entry in cases})),
+    )
+
+
+def _is_usable(case: LibraryCase, progress: Progress) -> bool:
+    problem = next(case_problems(case.files), None)
+    missing = sorted(set(SEQUENCES) - set(case.sequences))
+    if problem is None and missing:
+        problem = f"it has no {missing[0]} scan."
+    if problem is None and (case.split not in SPLITS or case.source not in KINDS):
+        problem = f"its split is {case.split!r} and its source {case.source!r} in participants.tsv."
+    if problem:
+        progress.log(f"Case {case.case_id} is left out: {problem}")
+    return problem is None
+
+
+def _tensors(count: int, neighbours: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    images = [f"{when}_{sequence}" for when in ("pre", "post") for sequence in SEQUENCES]
+    return {
+        **{name: ("uint8", (count, *_PANEL)) for name in (*images, "tumour", "outcome", "brain")},
+        "shift": ("int8", (count, *_SHIFT_PANEL)),
+        "shift_known": ("uint8", (count,)),
+        "z_mm": ("float32", (count,)),
+        **{name: ("int32", (count,)) for name in ("case", "patient", "institution")},
+        **{name: ("int8", (count,)) for name in ("split", "kind")},
+        "neighbours": ("int32", (count, neighbours)),
+        "neighbour_iou": ("float16", (count, neighbours)),
+    }
+
+
+def _metadata(rows: _Rows, slice_step: int) -> dict[str, str]:
+    """Values of the file's header; all are JSON."""
+    grid = {"size": WORKING_GRID.size, "spacing_mm": WORKING_GRID.spacing, "origin_lps_mm": WORKING_GRID.origin}
+    values: dict[str, Any] = {
+        "version": {"schema": SCHEMA, "slice_step": slice_step, "minimum_pixels": MINIMUM_PIXELS},
+        "grid": grid,
+        "cases": [case.case_id for case in rows.cases],
+        "patients": rows.patients,
+        "institutions": rows.institutions,
+        "splits": SPLITS,
+        "kinds": KINDS,
+    }
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _write_numbers(file: TensorFile, rows: _Rows) -> None:
+    groups = rows.groups
+    kind = np.array([KINDS.index(case.source) for case in rows.cases], np.int8)
+    file.write("z_mm", 0, (WORKING_GRID.origin[2] + WORKING_GRID.spacing[2] * rows.z).astype(np.float32))
+    file.write("case", 0, rows.case)
+    file.write("patient", 0, groups.patient.astype(np.int32))
+    file.write("institution", 0, groups.institution.astype(np.int32))
+    file.write("split", 0, groups.split.astype(np.int8))
+    file.write("kind", 0, kind[rows.case])
+
+
+def _write_images(file: TensorFile, rows: _Rows, progress: Progress) -> None:
+    progress.stage("Writing the slices")
+    for number, case in enumerate(rows.cases):
+        progress.step(number, len(rows.cases))
+        first, last = np.searchsorted(rows.case, [number, number + 1])
+        for name, array in _case_arrays(case, rows.z[first:last].astype(np.intp)).items():
+            file.write(name, int(first), array)
+    progress.step(len(rows.cases), len(rows.cases))
+
+
+def _case_arrays(case: LibraryCase, z: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """The slices ``z`` of one case, under the tensors' names."""
+    arrays: dict[str, NDArray[Any]] = {
+        "tumour": case.tumour()[z],
+        "outcome": case.outcome()[z],
+        "brain": case.brain_pre()[z],
+    }
+    for sequence in SEQUENCES:
+        arrays[f"pre_{sequence}"] = np.rint(case.pre(sequence)[z] * 255).astype(np.uint8)
+        arrays[f"post_{sequence}"] = np.rint(case.post(sequence)[z] * 255).astype(np.uint8)
+    shift = case.shift_3mm()
+    arrays["shift_known"] = np.full(len(z), shift is not None, np.uint8)
+    arrays["shift"] = np.zeros((len(z), *_SHIFT_PANEL), np.int8) if shift is None else _shift_slices(shift, z)
+    return arrays
+
+
+def _shift_slices(shift: NDArray[np.float32], z: NDArray[np.intp]) -> NDArray[np.int8]:
+    """The 3 mm field (z, y, x, 3) at slices ``z`` of the 1.5 mm grid, linear in z: int8 (n, 3, y, x) in 0.1 mm."""
+    height = np.clip((z - 0.5) / 2, 0, len(shift) - 1)
+    below = np.floor(height).astype(np.intp)
+    above = np.minimum(below + 1, len(shift) - 1)
+    part = (height - below).astype(np.float32)[:, None, None, None]
+    field = shift[below] * (1 - part) + shift[above] * part
+    return np.clip(np.rint(field / SHIFT_UNIT_MM), -127, 127).astype(np.int8).transpose(0, 3, 1, 2)

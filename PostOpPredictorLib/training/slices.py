@@ -1,0 +1,144 @@
+"""Prepared slices: the one file that training reads, and the batches drawn from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from ..errors import InputError
+from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
+
+SPLITS = ("train", "val", "test")
+SEQUENCES = ("T1w", "T1wCE")
+_REQUIRED = ("tumour", "outcome", "brain", "shift", "z_mm", "split", "kind", "neighbours")
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Triplets with the answer: ``query_post`` (B, 1, y, x), ``query_outcome`` (B, y, x), ``query_shift`` (B, 3, y / 2, x / 2) mm,
+    ``lesion`` (B, 1, y, x): 1 near the tumour or anything the operation changed. ``whole``: the triplets before cropping."""
+
+    triplets: TripletBatch
+    query_post: Tensor
+    query_outcome: Tensor
+    query_shift: Tensor
+    lesion: Tensor
+    whole: TripletBatch
+
+    def to(self, device: torch.device | str) -> TrainingBatch:
+        """The same batch on another device."""
+        return TrainingBatch(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})
+
+
+class PreparedSlices:
+    """Rows of ``postop library prepare``'s file, held in memory as uint8."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``InputError`` when the file is missing, damaged, or not made by 'postop library prepare'."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                self.metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items() if v[:1] in "[{"}
+                self.arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"{path} could not be read as prepared slices ({error}). Make it with 'postop library prepare'."
+            ) from error
+        missing = [name for name in _REQUIRED if name not in self.arrays]
+        self.sequences = tuple(s for s in SEQUENCES if f"pre_{s}" in self.arrays and f"post_{s}" in self.arrays)
+        if missing or not self.sequences:
+            raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
+
+    def rows(self, split: str, kind: int | None = None) -> Tensor:
+        """Indices of the slices of a split that have at least one neighbour; ``kind`` 0 phantom, 1 semi-real, 2 real."""
+        chosen = (self.arrays["split"] == SPLITS.index(split)) & (self.arrays["neighbours"][:, 0] >= 0)
+        if kind is not None:
+            chosen &= self.arrays["kind"] == kind
+        return chosen.nonzero()[:, 0]
+
+    def batch(
+        self, rows: Tensor, instruction: Tensor, sequence: str, crop: int, generator: torch.Generator
+    ) -> TrainingBatch:
+        """Slices ``rows`` with the slices ``instruction`` as their instruction, cropped around the tumour when ``crop`` > 0."""
+        whole = self._triplets(rows, instruction, sequence)
+        post = self._image(f"post_{sequence}", rows)
+        outcome = self.arrays["outcome"][rows]
+        shift = self.arrays["shift"][rows].float() / 10
+        lesion = _near(label_mask(whole.query_tumour, CORE_LABELS) + (outcome > 0)[:, None].float())
+        if not crop:
+            return TrainingBatch(whole, post, outcome, shift, lesion, whole)
+        corners = _corners(label_mask(whole.query_tumour, CORE_LABELS), crop, generator)
+        cut = _Cutter(corners, crop)
+        triplets = TripletBatch(
+            *(cut(getattr(whole, name)) for name in _TRIPLET_ARRAYS),
+            z_mm=whole.z_mm,
+            corner=corners,
+            has_instruction=whole.has_instruction,
+        )
+        return TrainingBatch(triplets, cut(post), cut(outcome), cut(shift, 2), cut(lesion), whole)
+
+    def draw_instruction(self, rows: Tensor, neighbours: int, generator: torch.Generator) -> Tensor:
+        """For each row one of its ``neighbours`` most similar slices, at random (the paper's top 15)."""
+        candidates = self.arrays["neighbours"][rows][:, :neighbours]
+        count = (candidates >= 0).sum(dim=1).clamp(min=1)
+        pick = (torch.rand(len(rows), generator=generator) * count).long()
+        return candidates[torch.arange(len(rows)), pick].long()
+
+    def _triplets(self, rows: Tensor, instruction: Tensor, sequence: str) -> TripletBatch:
+        return TripletBatch(
+            query_pre=self._image(f"pre_{sequence}", rows),
+            query_tumour=self.arrays["tumour"][rows],
+            query_brain=self.arrays["brain"][rows][:, None].float(),
+            instruction_pre=self._image(f"pre_{sequence}", instruction),
+            instruction_post=self._image(f"post_{sequence}", instruction),
+            instruction_tumour=self.arrays["tumour"][instruction],
+            instruction_outcome=self.arrays["outcome"][instruction],
+            z_mm=self.arrays["z_mm"][rows],
+        )
+
+    def _image(self, name: str, rows: Tensor) -> Tensor:
+        return self.arrays[name][rows][:, None].float() / 255
+
+
+_TRIPLET_ARRAYS = (
+    "query_pre",
+    "query_tumour",
+    "query_brain",
+    "instruction_pre",
+    "instruction_post",
+    "instruction_tumour",
+    "instruction_outcome",
+)
+
+
+@dataclass(frozen=True)
+class _Cutter:
+    corners: Tensor
+    side: int
+
+    def __call__(self, array: Tensor, shrink: int = 1) -> Tensor:
+        side = self.side // shrink
+        boxes = (self.corners // shrink).tolist()
+        return torch.stack([image[..., y : y + side, x : x + side] for image, (y, x) in zip(array, boxes, strict=True)])
+
+
+def _corners(mask: Tensor, crop: int, generator: torch.Generator) -> Tensor:
+    """Row and column (multiples of 8) of a square that holds the tumour's centre, moved about at random: (B, 2)."""
+    height, width = mask.shape[-2:]
+    corners = []
+    for image in mask[:, 0]:
+        points = image.nonzero().float()
+        centre = points.mean(dim=0) if len(points) else torch.tensor([height / 2, width / 2])
+        jitter = (torch.rand(2, generator=generator) - 0.5) * crop / 3
+        corners.append((centre + jitter - crop / 2) / 8)
+    limit = torch.tensor([(height - crop) // 8, (width - crop) // 8])
+    return torch.stack(corners).round().long().clamp(min=0).minimum(limit) * 8
+
+
+def _near(mask: Tensor, reach: int = 4) -> Tensor:
+    return max_pool2d(mask.clamp(max=1), 2 * reach + 1, stride=1, padding=reach)
