@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# The simulated patients that `make evaluate` tests on; made once.
+LIBRARY ?= runs/evaluation-library
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -15,7 +17,7 @@ export GOMP_SPINCOUNT ?= 0
 .PHONY: demo test lint evaluate install clean
 
 demo: $(STAMP)
-	@$(BIN)/postop demo --out demo
+	@$(BIN)/postop demo --out demo --overwrite
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal
@@ -26,7 +28,8 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 
 evaluate: $(STAMP)
-	@$(BIN)/postop evaluate
+	@$(BIN)/postop library phantom $(LIBRARY)
+	@$(BIN)/postop evaluate --library $(LIBRARY)
 
 install: $(STAMP)
 

@@ -29,7 +29,11 @@ LARGEST_JOB_FILE = 1_000_000
 # command -> "module:function(request: its dataclass, progress) -> dict"; imported only when a job asks for it.
 COMMANDS: dict[str, str] = {
     "predict": "PostOpPredictorLib.prediction.predictor:predict_command",
+    "register": "PostOpPredictorLib.imaging.registration_files:register_files",
+    "retrieve": "PostOpPredictorLib.prediction.similar_cases:find_similar_cases",
+    "demo": "PostOpPredictorLib.evaluation.demo:run_demo",
     "evaluate": "PostOpPredictorLib.evaluation.evaluate:evaluate",
+    "train": "PostOpPredictorLib.training.run:train",
     "doctor": "PostOpPredictorLib.doctor:examine",
 }
 

@@ -6,18 +6,19 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from ..atomic_files import whole_file, whole_folder
-from ..errors import LibraryError, StorageError
+from ..errors import LibraryError
+from ..progress import Progress, SilentProgress
 from .bids import OUTCOME_NAMES, TUMOUR_NAMES, CaseFiles, dataset_description, participant_of
 from .case import SimulatedCase
 from .case_files import refuse_unusable, write_case
+from .folder_lock import only_writer
 from .library_case import LibraryCase
 from .participants import Row, attributes_of, read_table, row_of, write_table
 
@@ -119,11 +120,11 @@ class CaseLibrary:
         self._cases = None
         return LibraryCase(case.case_id, target, attributes_of(rows[target.name]))
 
-    def check(self) -> list[str]:
+    def check(self, progress: Progress | None = None) -> list[str]:
         """A sentence for every broken file of the library; empty when all is well."""
         from .library_check import problems_of
 
-        return problems_of(self)
+        return problems_of(self, progress or SilentProgress())
 
     def checksum(self) -> str:
         """SHA-256 over the checksums of every case: changes when any file of a case was changed by us."""
@@ -136,20 +137,9 @@ class CaseLibrary:
                 digest.update(b"missing")
         return digest.hexdigest()
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes from changing the library; raises ``StorageError`` when the folder cannot be written."""
-        lock = FileLock(str(self.folder / ".lock"))
-        try:
-            lock.acquire()
-        except OSError as error:
-            raise StorageError(
-                f"No permission to write {self.folder}. Choose a folder that you may write to."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return only_writer(self.folder)
 
     def _refuse_taken(self, target: Path, case_id: str) -> None:
         if target.exists():

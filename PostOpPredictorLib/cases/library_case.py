@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,12 @@ from ..imaging.grid import WORKING_GRID, Grid
 from ..imaging.quiet import quietly
 from .bids import SHIFT_GRID, CaseFiles
 from .case import FloatArray, LabelArray
+from .whole_gzip import has_gzip_end, is_whole_gzip
 
 _KEPT_ARRAYS = 48
 """Volumes kept in memory after reading: at most 1.7 MB each."""
+
+_NIFTI_HEADER = 352
 
 
 @dataclass(frozen=True)
@@ -130,16 +134,18 @@ def _read(path: Path, grid: Grid, components: int = 1) -> NDArray:
 def _read_version(path: Path, grid: Grid, components: int, modified_ns: int, size: int) -> NDArray:
     """The array of one version of a file: time and size are part of the key, so a changed file is read anew."""
     try:
+        voxel_bytes = 4 * components if components > 1 else 1
+        if not has_gzip_end(path, _NIFTI_HEADER + math.prod(grid.size) * voxel_bytes) and not is_whole_gzip(path):
+            raise RuntimeError("cut short")
         with quietly():
             image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise LibraryError(
             f"{path} is truncated or no image. Run `postop library check` and add the case again."
         ) from error
     pixel_type = image.GetPixelIDTypeAsString()
-    wanted = sitk.sitkFloat32 if components > 1 else sitk.sitkUInt8
-    scalar = image.GetPixelID() if components == 1 else sitk.VectorIndexSelectionCast(image, 0).GetPixelID()
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != components or scalar != wanted:
+    wanted = sitk.sitkVectorFloat32 if components > 1 else sitk.sitkUInt8
+    if image.GetDimension() != 3 or image.GetPixelID() != wanted or image.GetNumberOfComponentsPerPixel() != components:
         raise LibraryError(f"{path} is not what a library holds there ({pixel_type}). Add the case again.")
     if not grid.holds(image):
         raise LibraryError(f"{path} is not on the library's grid (size {image.GetSize()}). Add the case again.")

@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from ..errors import InputError, PostOpError
 from ..failures import as_postop_error
-from ..json_lines import JsonLines
+from ..json_lines import JsonLines, only_json_on_stdout
 
 COMMANDS = ("demo", "predict", "register", "retrieve", "library", "model", "train", "evaluate", "doctor", "run")
 
@@ -41,10 +41,7 @@ def options(
 
 
 for _name in COMMANDS:
-    try:
-        importlib.import_module(f".{_name}", __package__).register(app)
-    except ModuleNotFoundError:  # TODO(development only): until every colleague's file is there
-        continue
+    importlib.import_module(f".{_name}", __package__).register(app)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -56,7 +53,8 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code: 0 done, 2 the user can mend it, 1 our fault, 130 cancelled."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     debug = "--debug" in arguments
-    arguments = ["--debug"] * debug + [argument for argument in arguments if argument != "--debug"]
+    # Taken out here so that it may stand anywhere; typer knows it only for the help.
+    arguments = [argument for argument in arguments if argument != "--debug"]
     as_json = "--json" in arguments
     try:
         code = app(arguments, prog_name="postop", standalone_mode=False)
@@ -80,7 +78,8 @@ def _refuse(error: BaseException, as_json: bool) -> int:
         error = _from_usage_error(error, usage())
     ours = as_postop_error(error)
     if as_json:
-        JsonLines(sys.stdout).error(ours)
+        with only_json_on_stdout() as stream:
+            JsonLines(stream).error(ours)
     else:
         typer.secho(str(ours), fg="red" if sys.stderr.isatty() else None, err=True)
     return ours.exit_code

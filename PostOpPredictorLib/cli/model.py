@@ -75,7 +75,8 @@ def _as_text(result: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"{result['folder']}: {result['megabytes']} MB, {parts}",
-            f"family {settings['family']}, target {settings['target']}, layout {settings['layout']}, {settings['prediction_type']}",
+            f"family {settings['family']}, target {settings['target']}, layout {settings['layout']}, "
+            f"{settings['prediction_type']}",
             f"checksum {result['checksum']}",
         )
     )

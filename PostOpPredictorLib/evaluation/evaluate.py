@@ -73,13 +73,11 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
     queries = measurable(chosen, request.sequence, request.split)
     rows, model_checksum = _rows(request)
     perceptual, reason = load_lpips(request.lpips_weights)
-    finders: dict[Retrieval, PrecedentFinder] = {
-        Retrieval.GUIDED: BestPrecedent(library.cases, TumourGuided(library, progress=progress)),
-        Retrieval.RANDOM: BestPrecedent(library.cases, Random(library, request.seed, progress)),
-    }
     cache = ResultCache(_work_folder(request), _settings_key(request, library.checksum()))
     instructive = [case for case in library.cases if request.sequence in case.sequences]
-    bench = Bench(instructive, finders, request.sequence, request.stride, cache, perceptual)
+    bench = Bench(
+        instructive, _finders(library, request.seed, progress), request.sequence, request.stride, cache, perceptual
+    )
     results = bench.measure_all(rows, queries, progress)
     progress.stage("Writing the table")
     cohorts = summarise(rows, results, queries, request.resamples, request.seed)
@@ -154,6 +152,16 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], str | None]:
         pipe, checksum, request.modes, request.pools, seed=request.seed, steps=request.steps, samples=request.samples
     )
     return rows + ours, checksum
+
+
+def _finders(library: CaseLibrary, seed: int, progress: Progress) -> dict[Retrieval, PrecedentFinder]:
+    guided, random = TumourGuided(library, progress=progress), Random(library, seed, progress)
+    for strategy in (guided, random):
+        _ = strategy.index  # built here, under a stage of its own, not in the middle of the evaluation
+    return {
+        Retrieval.GUIDED: BestPrecedent(library.cases, guided),
+        Retrieval.RANDOM: BestPrecedent(library.cases, random),
+    }
 
 
 def _settings_key(request: EvaluationRequest, library_checksum: str) -> str:

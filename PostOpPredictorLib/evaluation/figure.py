@@ -36,10 +36,13 @@ def draw_figure(
     for label, row_axes in zip(
         ["before surgery, tumour core", "true outcome (simulated)", *(row.title for row in rows)], axes, strict=True
     ):
-        row_axes[0].set_ylabel(label.replace(", ", "\n"), fontsize=7, rotation=0, ha="right", va="center")
+        row_axes[0].set_ylabel(
+            label.replace(", ", "\n").replace(" (", "\n("), fontsize=7, rotation=0, ha="right", va="center"
+        )
     for column, query in enumerate(shown):
         _draw_column(axes[:, column], query, bench, [bench.cache.picture(row, query.case_id) for row in rows])
-        axes[0, column].set_title(f"{query.source} {column + 1}", fontsize=8)
+        number = sum(other.source == query.source for other in shown[: column + 1])
+        axes[0, column].set_title(f"{query.source} {number}", fontsize=8)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     FigureCanvasAgg(figure)

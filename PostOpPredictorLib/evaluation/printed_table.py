@@ -22,7 +22,7 @@ COLUMNS = (
     "wall_agreement",
     "lpips_full",
 )
-DIFFERENCES = ("ssim_peri", "psnr_peri", "cavity_dice", "ssim_brain", "ssim_full")
+DIFFERENCES = ("ssim_peri", "psnr_peri", "cavity_dice")
 
 
 def printed_table(json_file: Path) -> str:

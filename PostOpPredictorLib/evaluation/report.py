@@ -28,7 +28,7 @@ PACKAGES = ("torch", "diffusers", "numpy", "scipy", "SimpleITK", "safetensors")
 
 @dataclass(frozen=True)
 class Report:
-    """All that is written. ``lpips_reason`` is empty when LPIPS was measured; ``left_out`` counts unmeasurable cases."""
+    """All that is written. ``lpips_reason`` is empty when LPIPS was measured; ``left_out``: cases not measurable."""
 
     request: EvaluationRequest
     cohorts: list[CohortSummary]

@@ -1,4 +1,4 @@
-"""How fast and how exact retrieval is: ``python -m PostOpPredictorLib.evaluation.retrieval_benchmark --masks 1000000``."""
+"""How fast and how exact retrieval is: ``python -m PostOpPredictorLib.evaluation.retrieval_benchmark``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PART = 4096
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """``median_ms`` and ``slowest_ms`` of one query; ``extra_memory``: bytes beyond one bit a pixel, as a fraction of those."""
+    """``median_ms``, ``slowest_ms``: of a query; ``extra_memory``: bytes beyond one bit a pixel, as a share of it."""
 
     masks: int
     queries: int

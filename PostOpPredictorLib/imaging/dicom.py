@@ -31,11 +31,15 @@ def read_series(folder: Path) -> sitk.Image:
             image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"The {len(files)} DICOM slices in {folder} do not make one volume: some are damaged or of another size. Export the series again."
+            f"The {len(files)} DICOM slices in {folder} do not make one volume: some are damaged or of another size. "
+            "Export the series again."
         ) from error
     ImageHeader.of_image(image).check(folder)
     if image.HasMetaDataKey(_UNEVEN_SLICES):
-        raise InputError(f"The DICOM slices in {folder} are not evenly spaced, so some seem to be missing. Export the whole series again.")
+        raise InputError(
+            f"The DICOM slices in {folder} are not evenly spaced, so some seem to be missing. Export the whole series "
+            "again."
+        )
     return image
 
 
@@ -49,15 +53,21 @@ def _series_files(folder: Path) -> tuple[str, ...]:
     """The files, sorted along the slice axis, of the series with the most slices."""
     found = sorted(_all_series(folder), key=len, reverse=True)
     if not found:
-        raise InputError(f"The folder {folder} holds no DICOM series. Choose a folder of DICOM slices, or a NIfTI, NRRD or MHA file.")
+        raise InputError(
+            f"The folder {folder} holds no DICOM series. Choose a folder of DICOM slices, or a NIfTI, NRRD or MHA file."
+        )
     largest = len(found[0])
     if largest < _FEWEST_SLICES:
-        raise InputError(f"The largest DICOM series in {folder} has {largest} slice(s), which is no volume. Choose the folder of a 3-D series.")
+        raise InputError(
+            f"The largest DICOM series in {folder} has {largest} slice(s), which is no volume. Choose the folder of a "
+            "3-D series."
+        )
     comparable = [len(files) for files in found if len(files) >= _COMPARABLE * largest]
     if len(comparable) > 1:
         counts = ", ".join(str(n) for n in comparable)
         raise InputError(
-            f"The folder {folder} holds {len(comparable)} DICOM series of comparable size ({counts} slices), and which one is meant "
+            f"The folder {folder} holds {len(comparable)} DICOM series of comparable size ({counts} slices), and which "
+            "one is meant "
             "cannot be told. Put the files of the T1-weighted series into a folder of their own and choose that."
         )
     return found[0]
@@ -68,7 +78,9 @@ def _all_series(folder: Path) -> list[tuple[str, ...]]:
     for number, (inner, subfolders, files) in enumerate(os.walk(folder)):
         subfolders.sort()
         if number >= _MOST_FOLDERS:
-            raise InputError(f"{folder} holds more than {_MOST_FOLDERS} folders. Choose the folder of the one series that is meant.")
+            raise InputError(
+                f"{folder} holds more than {_MOST_FOLDERS} folders. Choose the folder of the one series that is meant."
+            )
         if not files:
             continue
         with quietly():

@@ -47,7 +47,9 @@ class ImageHeader:
         if self.components > 1:
             raise InputError(f"{path} is a colour or vector image. Choose a scan with one grey value per voxel.")
         if len(self.size) < 3 or min(self.size[:3]) < 2:
-            raise InputError(f"{path} is a single slice (2-D). Choose a 3-D volume, or the folder of all its DICOM slices.")
+            raise InputError(
+                f"{path} is a single slice (2-D). Choose a 3-D volume, or the folder of all its DICOM slices."
+            )
         volumes = int(np.prod(self.size[3:])) if len(self.size) > 3 else 1
         if volumes > 1:
             raise InputError(f"{path} is 4-D: it holds {volumes} volumes. Save the one that is meant as a 3-D volume.")
@@ -56,19 +58,25 @@ class ImageHeader:
     def _check_grid(self, path: Path) -> None:
         count = len(self.size)
         if not np.isfinite([*self.spacing, *self.origin, *self.direction]).all():
-            raise InputError(f"The header of {path} holds values that are not numbers. Convert the original images again.")
+            raise InputError(
+                f"The header of {path} holds values that are not numbers. Convert the original images again."
+            )
         for name, spacing in zip(_AXES, self.spacing, strict=False):
             if not _SPACING_MM[0] <= spacing <= _SPACING_MM[1]:
                 raise InputError(
-                    f"{path} claims a voxel spacing of {spacing:g} mm along {name}; {_SPACING_MM[0]:g} to {_SPACING_MM[1]:g} mm is "
+                    f"{path} claims a voxel spacing of {spacing:g} mm along {name}; {_SPACING_MM[0]:g} to "
+                    f"{_SPACING_MM[1]:g} mm is "
                     "plausible for a head scan. Correct the spacing in the header."
                 )
         axes = np.reshape(self.direction, (count, count))[:3, :3]
         if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-2):
-            raise InputError(f"The axes of {path} are not at right angles (sheared). Resample it to a plain grid first.")
+            raise InputError(
+                f"The axes of {path} are not at right angles (sheared). Resample it to a plain grid first."
+            )
         if np.prod(self.size, dtype=float) > _MOST_VOXELS:
             raise InputError(
-                f"{path} has {'x'.join(map(str, self.size))} voxels, more than {_MOST_VOXELS:,} in all. Resample it to 1 mm first."
+                f"{path} has {'x'.join(map(str, self.size))} voxels, more than {_MOST_VOXELS:,} in all. Resample it to "
+                "1 mm first."
             )
 
     def check_field_of_view(self, path: Path) -> None:
@@ -77,11 +85,13 @@ class ImageHeader:
             view = size * spacing
             if view < _VIEW_MM[0]:
                 raise InputError(
-                    f"{path} has a {view:.0f} mm field of view along {name}, too little to align it with an atlas (at least "
+                    f"{path} has a {view:.0f} mm field of view along {name}, too little to align it with an atlas (at "
+                    "least "
                     f"{_VIEW_MM[0]:.0f} mm). Choose a scan of the whole brain."
                 )
             if view > _VIEW_MM[1]:
                 raise InputError(
-                    f"{path} has a {view:.0f} mm field of view along {name}, more than a head can be. Correct the spacing in the "
+                    f"{path} has a {view:.0f} mm field of view along {name}, more than a head can be. Correct the "
+                    "spacing in the "
                     "header or crop the scan to the head."
                 )

@@ -21,17 +21,24 @@ class IntensityWindow:
 
     @classmethod
     def of(cls, array: np.ndarray, brain: np.ndarray) -> IntensityWindow:
-        """The window of percentiles 0.5 to 99.5 of the voxels of ``array`` (any shape) where ``brain`` (same shape) is not 0.
+        """The window of percentiles 0.5 to 99.5 of the voxels of ``array`` (any shape) where ``brain`` (same shape) is
+        not 0.
 
         Raises ``InputError`` when the brain is empty or constant.
         """
         values = np.asarray(array)[np.asarray(brain) > 0]
         values = values[np.isfinite(values)]
         if values.size == 0:
-            raise InputError("The brain mask is empty within the scan, so its intensities cannot be scaled. Give a brain mask that covers the brain.")
+            raise InputError(
+                "The brain mask is empty within the scan, so its intensities cannot be scaled. Give a brain mask that "
+                "covers the brain."
+            )
         low, high = (float(v) for v in np.percentile(values, (_LOW_PERCENTILE, _HIGH_PERCENTILE)))
         if not high > low:
-            raise InputError(f"The scan has the same value ({low:g}) nearly everywhere inside the brain. Choose the T1-weighted scan, not a mask.")
+            raise InputError(
+                f"The scan has the same value ({low:g}) nearly everywhere inside the brain. Choose the T1-weighted "
+                "scan, not a mask."
+            )
         return cls(low, high)
 
     def normalise(self, array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""The MNI template (ICBM152 2009a symmetric, skull-stripped) that nilearn ships inside its package: nothing is downloaded."""
+"""The MNI template (ICBM152 2009a symmetric, skull-stripped) that ships inside nilearn: nothing is downloaded.
+
+All images are shared and must not be changed.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ _BRAIN_THRESHOLD = 0.2
 
 @functools.cache
 def t1() -> sitk.Image:
-    """The T1-weighted template, float32 in [0, 1], 0 outside the brain, on ``TEMPLATE_GRID``. Shared: do not change it."""
+    """The T1-weighted template, float32 in [0, 1], 0 outside the brain, on ``TEMPLATE_GRID``."""
     return _scaled("t1")
 
 
 @functools.cache
 def tissue(name: Literal["gm", "wm"]) -> sitk.Image:
-    """Probability of grey or white matter, float32 in [0, 1], on ``TEMPLATE_GRID``. Shared: do not change it."""
+    """Probability of grey or white matter, float32 in [0, 1], on ``TEMPLATE_GRID``."""
     return _scaled(name)
 
 
 @functools.cache
 def brain_mask() -> sitk.Image:
-    """The template's brain with its ventricles, uint8 0/1, without holes, on ``TEMPLATE_GRID``. Shared: do not change it."""
+    """The template's brain with its ventricles, uint8 0/1, without holes, on ``TEMPLATE_GRID``."""
     mask = sitk.BinaryThreshold(t1(), lowerThreshold=_BRAIN_THRESHOLD, upperThreshold=2.0)
     closed = sitk.BinaryMorphologicalClosing(mask, (2, 2, 2))
     return sitk.BinaryFillhole(closed)
@@ -47,11 +50,14 @@ def _scaled(name: str) -> sitk.Image:
 
 @functools.cache
 def _folder() -> Path:
-    # nilearn itself is not imported: that takes seconds and brings pandas and scikit-learn, and only its data are needed.
+    # nilearn itself is not imported: that takes seconds, and only its data are needed.
     package = importlib.util.find_spec("nilearn")
     folders = list(package.submodule_search_locations or ()) if package else []
     for folder in folders:
         data = Path(folder) / "datasets" / "data"
         if all((data / name).is_file() for name in _FILES.values()):
             return data
-    raise InputError("The MNI template was not found: the nilearn package is missing or incomplete. Install it with pip install nilearn.")
+    raise InputError(
+        "The MNI template was not found: the nilearn package is missing or incomplete. Install it with pip install "
+        "nilearn."
+    )

@@ -1,4 +1,5 @@
-"""Tumour label maps of several conventions, turned into ours: 0 none, 1 necrotic / non-enhancing core, 2 oedema, 4 enhancing."""
+"""Tumour label maps of several conventions, turned into ours: 0 none, 1 necrotic / non-enhancing core, 2 oedema, 4
+enhancing."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ PRESETS: Mapping[str, Mapping[int, int]] = MappingProxyType(
         "any": {},
     }
 )
-"""Preset name -> label of the file -> our label. "any": everything above 0 is core. LUMIERE's 2 also holds surgical cavities."""
+"""Preset name -> label of the file -> our label. "any": everything above 0 is core. LUMIERE's 2 also holds surgical
+cavities."""
 
 _LEAST_SHARE_INSIDE = 0.5
 
@@ -30,8 +32,9 @@ _LEAST_SHARE_INSIDE = 0.5
 def tumour_labels(labelmap: sitk.Image, labels: str | Sequence[int] = "brats") -> sitk.Image:
     """Translate ``labelmap`` (any whole-number type) into our convention {0, 1, 2, 4}, uint8, on the same grid.
 
-    ``labels`` is a name of ``PRESETS``, or a list of labels ("1,4" or integers) that together are the core; other labels are
-    then left out. Raises ``InputError`` for an unknown preset, a label that the preset does not know, and a map without core.
+    ``labels`` is a name of ``PRESETS``, or a list of labels ("1,4" or integers) that together are the core; other
+    labels are then left out. Raises ``InputError`` for an unknown preset, a label that the preset does not know, and a
+    map without core.
     """
     array = sitk.GetArrayViewFromImage(labelmap)
     counts = np.bincount(array.ravel().astype(np.int64))
@@ -52,9 +55,11 @@ def tumour_labels(labelmap: sitk.Image, labels: str | Sequence[int] = "brats") -
 
 
 def on_grid_of(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
-    """Resample the label map ``mask`` onto the grid of ``image`` (nearest neighbour) after checking that they belong together.
+    """Resample the label map ``mask`` onto the grid of ``image`` (nearest neighbour) after checking that they belong
+    together.
 
-    Raises ``InputError`` when more than half of the marked voxels lie outside the image, or outside the head that it shows.
+    Raises ``InputError`` when more than half of the marked voxels lie outside the image, or outside the head that it
+    shows.
     """
     points = _marked_points(mask)
     if len(points) == 0:
@@ -62,21 +67,26 @@ def on_grid_of(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
     inside = _share_marked(points, image, None)
     if inside == 0:
         raise InputError(
-            "The tumour mask lies wholly outside the scan: they do not share a place in space. Choose the mask that was drawn on this scan."
+            "The tumour mask lies wholly outside the scan: they do not share a place in space. Choose the mask that "
+            "was drawn on this scan."
         )
     if inside < _LEAST_SHARE_INSIDE:
         raise InputError(
-            f"Only {inside:.0%} of the tumour mask lies inside the scan. Choose the mask that was drawn on this scan, or a scan that covers the tumour."
+            f"Only {inside:.0%} of the tumour mask lies inside the scan. Choose the mask that was drawn on this scan, "
+            "or a scan that covers the tumour."
         )
     in_head = _share_marked(points, image, brain.foreground(image))
     if in_head < _LEAST_SHARE_INSIDE:
         raise InputError(
-            f"Only {in_head:.0%} of the tumour mask lies inside the head that the scan shows, so it seems to be another patient's mask "
+            f"Only {in_head:.0%} of the tumour mask lies inside the head that the scan shows, so it seems to be "
+            "another patient's mask "
             "or on another grid. Choose the mask that was drawn on this scan."
         )
     resampled = Grid.of(image).resample(mask, interpolator=sitk.sitkNearestNeighbor)
     if not sitk.GetArrayViewFromImage(resampled).any():
-        raise InputError("The tumour mask is smaller than one voxel of the scan and vanishes on its grid. Draw it on this scan.")
+        raise InputError(
+            "The tumour mask is smaller than one voxel of the scan and vanishes on its grid. Draw it on this scan."
+        )
     return resampled
 
 
@@ -92,7 +102,8 @@ def _translation(labels: str | Sequence[int], found: list[int]) -> Mapping[int, 
         chosen = []
     if not chosen or min(chosen) <= 0:
         raise InputError(
-            f"The tumour labels {_name(labels)} are neither a preset ({', '.join(PRESETS)}) nor a list of labels above 0 such as 1,4. Choose one of these."
+            f"The tumour labels {_name(labels)} are neither a preset ({', '.join(PRESETS)}) nor a list of labels above "
+            "0 such as 1,4. Choose one of these."
         )
     return dict.fromkeys(chosen, CORE)
 
@@ -103,9 +114,12 @@ def _refuse_unknown(preset: str, found: list[int]) -> None:
     if not unknown:
         return
     fitting = [name for name, table in PRESETS.items() if table and all(label in table for label in found)]
-    advice = f"The preset {' or '.join(fitting)} fits these labels" if fitting else "Give the labels of the core, such as 1,4, or the preset 'any'"
+    advice = "Give the labels of the core, such as 1,4, or the preset 'any'"
+    if fitting:
+        advice = f"Choose the preset {' or '.join(fitting)}, which fits these labels"
     raise InputError(
-        f"The tumour mask holds the label(s) {_listed(found)}, but the preset {preset} expects {_listed(sorted(known))}. {advice}."
+        f"The tumour mask holds the label(s) {_listed(found)}, but the preset {preset} expects "
+        f"{_listed(sorted(known))}. {advice}."
     )
 
 

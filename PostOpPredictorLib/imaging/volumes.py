@@ -1,4 +1,5 @@
-"""Volumes and label maps from anything that SimpleITK reads, refused with a sentence when they are not usable; and writing them."""
+"""Volumes and label maps from anything that SimpleITK reads, refused with a sentence when they are not usable; and
+writing them."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import SimpleITK as sitk
 
 from ..atomic_files import whole_file
 from ..errors import InputError
+from .complete_nifti import is_complete_nifti
 from .dicom import is_dicom_slice, read_series
 from .grid import Grid
 from .image_header import ImageHeader
@@ -48,36 +50,49 @@ def read_labels(path: Path | str) -> sitk.Image:
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(
-            f"{path} holds values from {low} to {high}; labels lie between 0 and 65535. Choose the tumour mask, not the scan."
+            f"{path} holds values from {low} to {high}; labels lie between 0 and 65535. Choose the tumour mask, not "
+            "the scan."
         )
     labels = array.astype(np.uint16 if high > 255 else np.uint8)
     found = int(np.count_nonzero(np.bincount(labels.ravel())))
     if found > _MOST_LABELS:
-        raise InputError(f"{path} holds {found} different values, so it looks like a scan. Choose the tumour mask instead.")
+        raise InputError(
+            f"{path} holds {found} different values, so it looks like a scan. Choose the tumour mask instead."
+        )
     return Grid.of(image).image(labels)
 
 
 def write_volume(image: sitk.Image, path: Path | str) -> None:
-    """Write ``image`` whole or not at all; voxels, spacing, origin and direction survive, every other header field is dropped.
+    """Write ``image`` whole or not at all; only voxels, spacing, origin and direction survive of it.
 
     Raises ``StorageError`` when the disk is full or the folder cannot be written, ``InputError`` for an unknown suffix.
     """
     path = Path(path)
     bare = Grid.of(image).image(sitk.GetArrayViewFromImage(image))
     with whole_file(path) as temporary:
-        temporary.touch()  # so that a folder without write permission is told apart from a format that cannot be written
+        # Tells a folder without write permission apart from a format that cannot be written.
+        temporary.touch()
         try:
             with quietly():
                 sitk.WriteImage(bare, str(temporary), useCompression=True)
-                sitk.ReadImage(str(temporary))  # the libraries do not always notice a full disk while they write
         except RuntimeError as error:
-            if shutil.disk_usage(path.parent).free < bare.GetNumberOfPixels():
-                raise OSError(errno.ENOSPC, "disk full") from error
-            raise InputError(f"{path} could not be written in that format. Choose a name that ends in .nii.gz or .nrrd.") from error
+            _refuse_full_disk(path, bare)
+            raise InputError(
+                f"{path} could not be written in that format. Choose a name that ends in .nii.gz or .nrrd."
+            ) from error
+        # The NIfTI library does not tell of a disk that fills while it writes.
+        if ".nii" in path.suffixes and not is_complete_nifti(temporary):
+            _refuse_full_disk(path, bare)
+            raise OSError(errno.EIO, f"{path} was not written completely")
+
+
+def _refuse_full_disk(path: Path, image: sitk.Image) -> None:
+    if shutil.disk_usage(path.parent).free < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():
+        raise OSError(errno.ENOSPC, "disk full")
 
 
 def _read(path: Path, *, whole_head: bool) -> sitk.Image:
-    """An image of three dimensions in the file's own pixel type; what the header tells is checked before a voxel is read."""
+    """An image of three dimensions in the file's own pixel type; the header is checked before a voxel is read."""
     if not path.exists():
         raise InputError(f"{path} does not exist. Check the path.")
     if path.is_dir():
@@ -93,11 +108,14 @@ def _read(path: Path, *, whole_head: bool) -> sitk.Image:
     if whole_head:
         header.check_field_of_view(path)
     reader.SetExtractSize([*header.size[:3], *(0 for _ in header.size[3:])])
+    damaged = f"The voxels of {path} could not be read: the file is truncated or damaged. Copy or export it again."
+    if reader.GetImageIOFromFileName(str(path)) == "NiftiImageIO" and not is_complete_nifti(path):
+        raise InputError(damaged)
     try:
         with quietly():
             return reader.Execute()
     except RuntimeError as error:
-        raise InputError(f"The voxels of {path} could not be read: the file is truncated or damaged. Copy or export it again.") from error
+        raise InputError(damaged) from error
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
@@ -115,7 +133,9 @@ def _reader(path: Path) -> sitk.ImageFileReader:
             reader.ReadImageInformation()
     except RuntimeError as error:
         if "orthonormal" in str(error):
-            raise InputError(f"The axes of {path} are not at right angles (sheared). Resample it to a plain grid first.") from error
+            raise InputError(
+                f"The axes of {path} are not at right angles (sheared). Resample it to a plain grid first."
+            ) from error
         raise InputError(
             f"{path} could not be read as an image: it is in no known format, truncated or damaged. "
             "Choose a NIfTI, NRRD or MHA file, or a folder of DICOM slices."
@@ -128,7 +148,9 @@ def _finite(path: Path, image: sitk.Image) -> sitk.Image:
     bad = ~(np.abs(array) < _ABSURD_VALUE)
     share = float(bad.mean())
     if share > _MOST_NOT_FINITE:
-        raise InputError(f"{share:.0%} of the voxels of {path} are not numbers (NaN or infinity). Convert the original images again.")
+        raise InputError(
+            f"{share:.0%} of the voxels of {path} are not numbers (NaN or infinity). Convert the original images again."
+        )
     array[bad] = 0.0
     if array.min() == array.max():
         raise InputError(f"{path} is constant: every voxel is {array.min():g}. Choose the T1-weighted scan.")
@@ -138,13 +160,16 @@ def _finite(path: Path, image: sitk.Image) -> sitk.Image:
 def _whole_numbers(path: Path, array: np.ndarray) -> np.ndarray:
     """Labels stored as floating point; a probability map is cut at 0.5."""
     if not np.isfinite(array).all():
-        raise InputError(f"{path} holds values that are not numbers (NaN or infinity). Save the mask again as whole-number labels.")
+        raise InputError(
+            f"{path} holds values that are not numbers (NaN or infinity). Save the mask again as whole-number labels."
+        )
     rounded = np.rint(array)
     if np.abs(array - rounded).max() <= _LABEL_TOLERANCE:
         return np.clip(rounded, -1e9, 1e9).astype(np.int64)
     if array.min() < 0 or array.max() > 1:
         raise InputError(
-            f"{path} holds fractions between {array.min():g} and {array.max():g}, so it is neither a label map nor a probability in "
+            f"{path} holds fractions between {array.min():g} and {array.max():g}, so it is neither a label map nor a "
+            "probability in "
             "[0, 1]. Choose a mask with whole-number labels."
         )
     return (array >= 0.5).astype(np.int64)

@@ -22,14 +22,13 @@ class ImageAutoencoder(Protocol):
 
 
 class PixelPatches(ModelMixin, ConfigMixin):
-    """Lossless and without weights: each ``factor`` x ``factor`` block of pixels becomes ``factor**2`` channels in [-1, 1]."""
+    """Lossless, without weights: every ``factor`` x ``factor`` pixels become ``factor**2`` channels in [-1, 1]."""
 
     @register_to_config
     def __init__(self, factor: int = 4) -> None:
         super().__init__()
-        self.register_buffer(
-            "scale", torch.tensor(2.0)
-        )  # gives ModelMixin a tensor to save, and a dtype and device to report
+        # gives ModelMixin a tensor to save, and a dtype and device to report
+        self.register_buffer("scale", torch.tensor(2.0))
 
     @property
     def latent_channels(self) -> int:
@@ -47,7 +46,7 @@ class PixelPatches(ModelMixin, ConfigMixin):
 
 
 class GreyAutoencoderKL(AutoencoderKL):
-    """``diffusers.AutoencoderKL`` for one grey channel: a three-channel one (Stable Diffusion's) gets the grey value thrice."""
+    """``diffusers.AutoencoderKL`` for grey images; a three-channel one (Stable Diffusion's) gets the value thrice."""
 
     @property
     def latent_channels(self) -> int:
@@ -65,10 +64,10 @@ class GreyAutoencoderKL(AutoencoderKL):
         decoded = self.decode(latents / self.config.scaling_factor).sample
         return (decoded.mean(dim=1, keepdim=True) + 1) / 2
 
-    def training_loss(self, image: Tensor, kl_weight: float = 1e-6) -> Tensor:
+    def training_loss(self, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-6) -> Tensor:
         """L1 reconstruction plus a weak pull of the latents to the unit Gaussian."""
         posterior = self.encode(self._coloured(image)).latent_dist
-        decoded = self.decode(posterior.sample()).sample
+        decoded = self.decode(posterior.sample(generator)).sample
         return (decoded - self._coloured(image)).abs().mean() + kl_weight * posterior.kl().mean()
 
     def _coloured(self, image: Tensor) -> Tensor:

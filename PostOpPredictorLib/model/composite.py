@@ -12,12 +12,13 @@ from .triplet import HOLE_LABELS, label_mask
 def cavity_box(instruction_outcome: Tensor) -> Tensor:
     """M_bbox: bounding box of the retrieved case's cavity, per slice.
 
-    ``instruction_outcome`` (B, y, x) outcome labels; returns (B, 1, y, x) float, 1 inside the box, all 0 where there is no cavity.
+    ``instruction_outcome`` (B, y, x) outcome labels. Returns (B, 1, y, x) float: 1 inside the box, all 0 where there is
+    no cavity.
     """
     hole = label_mask(instruction_outcome, HOLE_LABELS)
-    return _between_first_and_last(hole.amax(dim=3, keepdim=True), 2) * _between_first_and_last(
-        hole.amax(dim=2, keepdim=True), 3
-    )
+    rows = _between_first_and_last(hole.amax(dim=3, keepdim=True), 2)
+    columns = _between_first_and_last(hole.amax(dim=2, keepdim=True), 3)
+    return rows * columns
 
 
 def composite(
@@ -25,7 +26,8 @@ def composite(
 ) -> Tensor:
     """Q_comp = M_bbox(I_post) * I_post + (1 - M_bbox(I_post)) * Q_pre.
 
-    Images (B, 1, y, x) in [0, 1]; ``instruction_outcome`` (B, y, x). With ``soft_edge_px`` the box fades over that many pixels.
+    Images (B, 1, y, x) in [0, 1]; ``instruction_outcome`` (B, y, x). With ``soft_edge_px`` the box fades over that many
+    pixels on either side of its border.
     """
     box = cavity_box(instruction_outcome)
     if soft_edge_px > 0:

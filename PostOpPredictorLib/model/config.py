@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
-
-import yaml
+from typing import Any
 
 from ..errors import InputError
+from .settings import overlay, read_sections
+
+STRUCTURE_PIXELS = 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """``patches``: exact, weight-free rearrangement of ``factor`` x ``factor`` pixels into channels; ``kl``: ``diffusers.AutoencoderKL``."""
+    """``kind`` "patches": exact, weight-free rearrangement of ``factor`` x ``factor`` pixels into channels; "kl":
+    ``diffusers.AutoencoderKL``.
+    """
 
     kind: str = "patches"
     factor: int = 4
@@ -35,6 +38,11 @@ class AutoencoderConfig:
     layers_per_block: int = 1
     scaling_factor: float = 1.0
     norm_num_groups: int = 16
+
+    @property
+    def pixels(self) -> int:
+        """Side of the square of pixels that one latent pixel stands for."""
+        return self.factor if self.kind == "patches" else 2 ** (len(self.block_out_channels) - 1)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class PromptConfig:
 
 @dataclass(frozen=True)
 class RendererConfig:
-    """The network that renders the image from structure (``diffusers.UNet2DModel``), used when ``target`` is "structure"."""
+    """The network that renders the image from structure (``diffusers.UNet2DModel``); for ``target`` "structure"."""
 
     block_out_channels: tuple[int, ...] = (32, 64, 128)
     layers_per_block: int = 1
@@ -67,9 +75,10 @@ class RendererConfig:
 class PostOpConfig:
     """A whole model. ``family`` "compact" is trained from nothing and shipped; "paper" has Stable Diffusion 2's shape.
 
-    ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the image latents.
-    ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas {I_pre, I_post; Q_pre, blank}.
-    ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all four (ImageBrush).
+    ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the
+    image latents. ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas
+    {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
+    four (ImageBrush).
     """
 
     family: str = "compact"
@@ -98,12 +107,19 @@ class PostOpConfig:
         _one_of("prompt.image_encoder", self.prompt.image_encoder, ("compact", "medsam"))
         if self.layout == "grid" and self.target == "structure":
             raise InputError("The grid layout draws images, not structure: set 'target: image' or 'layout: stacked'.")
+        if self.target == "structure" and self.autoencoder.pixels != STRUCTURE_PIXELS:
+            raise InputError(
+                f"A latent of the autoencoder stands for {self.autoencoder.pixels} pixels, structure needs "
+                f"{STRUCTURE_PIXELS}: change the autoencoder's shape or set 'target: image'."
+            )
         if self.layout == "stacked" and self.noised == "full":
             raise InputError("'noised: full' belongs to the grid layout: set 'layout: grid' or 'noised: target'.")
 
 
 def paper_config() -> PostOpConfig:
-    """The MICCAI 2025 paper's configuration: Stable Diffusion 2 shape, 2 x 2 grid of 256 px panels, epsilon, DDIM 50, guidance 2."""
+    """The MICCAI 2025 paper's configuration: Stable Diffusion 2's shape, 2 x 2 grid of 256 px panels, epsilon, DDIM 50,
+    guidance 2.
+    """
     return PostOpConfig(
         family="paper",
         panel=256,
@@ -128,54 +144,18 @@ def paper_config() -> PostOpConfig:
     )
 
 
-def config_from_mapping(values: dict[str, Any], base: PostOpConfig | None = None) -> PostOpConfig:
-    """``base`` (the defaults when left out) with ``values`` laid over it; an unknown name or a wrong type is an ``InputError``."""
-    return _overlay(base or PostOpConfig(), values, "")
+def config_from_mapping(values: Mapping[str, Any], base: PostOpConfig | None = None) -> PostOpConfig:
+    """``base`` (the defaults when left out) with ``values`` laid over it.
+
+    Raises ``InputError`` for an unknown name or a value of the wrong type.
+    """
+    return overlay(base or PostOpConfig(), values)
 
 
 def config_from_yaml(path: Path) -> PostOpConfig:
-    """Read a YAML file that lists only what differs from the family's defaults."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path} could not be read as a YAML configuration ({error}). Give a text file of 'name: value' lines."
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} is not a YAML mapping. Give a text file of 'name: value' lines.")
-    model = values.get("model", values)
+    """Read the section ``model:`` of a YAML file that lists only what differs from the family's defaults."""
+    model = read_sections(path)["model"]
     return config_from_mapping(model, paper_config() if model.get("family") == "paper" else None)
-
-
-def _overlay(base: Any, values: dict[str, Any], prefix: str) -> Any:
-    types = get_type_hints(type(base))
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in types:
-            raise InputError(f"The configuration has no setting '{prefix}{name}'. Known here: {', '.join(types)}.")
-        current = getattr(base, name)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, dict):
-                raise InputError(f"The setting '{prefix}{name}' must be a mapping, not {value!r}.")
-            changes[name] = _overlay(current, value, f"{prefix}{name}.")
-        else:
-            changes[name] = _coerced(value, current, f"{prefix}{name}")
-    return dataclasses.replace(base, **changes)
-
-
-def _coerced(value: Any, current: Any, name: str) -> Any:
-    if isinstance(value, list | tuple) and isinstance(current, tuple | int):
-        return tuple(value)
-    if isinstance(current, bool) or isinstance(value, bool):
-        if isinstance(value, bool) and isinstance(current, bool):
-            return value
-    elif isinstance(current, float) and isinstance(value, int | float):
-        return float(value)
-    elif isinstance(current, int | tuple) and isinstance(value, int):
-        return value
-    elif isinstance(current, str) and isinstance(value, str):
-        return value
-    raise InputError(f"The setting '{name}' is {value!r}; it must be like its default {current!r}.")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

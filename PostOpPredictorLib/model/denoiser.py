@@ -1,4 +1,4 @@
-"""The diffusion's view of a batch: target latents, condition, one U-Net call, and back. Shared by training and sampling."""
+"""The diffusion's view of a batch, for training and sampling alike: target, condition, one U-Net call, and back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .autoencoder import GreyAutoencoderKL, PixelPatches
 from .composite import composite
-from .config import PostOpConfig, UNetConfig
+from .config import STRUCTURE_PIXELS, PostOpConfig, UNetConfig
 from .layouts import grid_canvas, quadrant, stacked_channels, stacked_condition
 from .prompt_adapter import PromptAdapter
 from .structure import STRUCTURE_CHANNELS, encode_structure
@@ -19,17 +19,16 @@ from .triplet import CORE_LABELS, TripletBatch, label_mask
 
 @dataclass(frozen=True)
 class Condition:
-    """``tokens`` (B, 2, width); ``maps`` (B, c, h, w) beside the noisy target; ``canvas`` the clean grid and ``mask`` its blank quadrant."""
+    """``tokens`` (B, 2, width); ``maps`` (B, c, h, w) beside the noisy target; ``canvas`` (B, c, h, w): clean grid."""
 
     tokens: Tensor
     maps: Tensor
     canvas: Tensor | None = None
-    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """Networks and settings that turn (noisy target, time, triplets) into the U-Net's prediction for the target alone."""
+    """Networks and settings that turn noisy target, time and condition into the U-Net's prediction for the target."""
 
     config: PostOpConfig
     unet: UNet2DConditionModel
@@ -39,7 +38,7 @@ class Denoiser:
     @property
     def factor(self) -> int:
         """Pixels per latent pixel."""
-        return 4 if self.config.target == "structure" else self.autoencoder.factor
+        return STRUCTURE_PIXELS if self.config.target == "structure" else self.autoencoder.factor
 
     def noise_shape(self, triplets: TripletBatch) -> tuple[int, int, int]:
         """(channels, y, x) of what is noised."""
@@ -52,7 +51,7 @@ class Denoiser:
     def target_latents(
         self, triplets: TripletBatch, query_post: Tensor, query_outcome: Tensor, query_shift: Tensor
     ) -> Tensor:
-        """x_0 of training: structure code, or latents of the true post-op image (of the whole filled canvas when all four are noised)."""
+        """x_0 of training: structure code, or latents of the true post-op image; the filled canvas if all is noised."""
         if self.config.target == "structure":
             return encode_structure(query_outcome, query_shift)
         latents = self.autoencoder.to_latents(query_post)
@@ -65,12 +64,12 @@ class Denoiser:
     def condition(
         self, triplets: TripletBatch, drop_tokens: Tensor | None = None, tokens: Tensor | None = None
     ) -> Condition:
-        """What steers the denoising. ``drop_tokens`` (B,) bool: the learned null; ``tokens``: ready-made, for crops and caches."""
+        """What steers the denoising. ``drop_tokens`` (B,) bool: the learned null; ``tokens``: ready-made, for crops."""
         if tokens is None:
             tokens = self.tokens(triplets, drop_tokens)
         if self.config.layout == "grid":
             canvas, mask = grid_canvas(triplets, self.autoencoder)
-            return Condition(tokens, torch.cat([canvas * (1 - mask), mask], dim=1), canvas, mask)
+            return Condition(tokens, torch.cat([canvas * (1 - mask), mask], dim=1), canvas)
         maps = stacked_condition(triplets, self.autoencoder, self.factor, self.config.composite_soft_edge)
         return Condition(tokens, maps)
 
@@ -114,7 +113,7 @@ def build_unet(config: PostOpConfig, latent_channels: int) -> UNet2DConditionMod
 
 
 def unet_of(shape: UNetConfig, in_channels: int, out_channels: int, token_width: int) -> UNet2DConditionModel:
-    """One builder for every system: ``diffusers.UNet2DConditionModel`` with attention on the levels that ``shape`` names."""
+    """One builder for every system: ``diffusers.UNet2DConditionModel`` with attention on the levels ``shape`` names."""
     down = tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in shape.attention_levels)
     up = tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(shape.attention_levels))
     return UNet2DConditionModel(

@@ -23,8 +23,8 @@ def stacked_channels(latent_channels: int) -> int:
 def stacked_condition(triplets: TripletBatch, autoencoder: ImageAutoencoder, factor: int, soft_edge_px: int) -> Tensor:
     """Everything on channels at latent resolution: latents of Q_pre, Q_comp, I_pre, I_post; masks; MNI position.
 
-    Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel meets the
-    instruction's pixel of the same MNI place.
+    Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel
+    meets the instruction's pixel of the same MNI place.
     """
     images = (
         triplets.query_pre,
@@ -65,7 +65,8 @@ def _coordinates(triplets: TripletBatch, factor: int) -> Tensor:
 def grid_canvas(triplets: TripletBatch, autoencoder: ImageAutoencoder) -> tuple[Tensor, Tensor]:
     """The paper's 2 x 2 canvas {I_pre, I_post; Q_pre, blank} as latents, and the mask of the blank quadrant.
 
-    Returns (B, c, 2h, 2w) with the blank quadrant encoded from an empty (black) panel, and (B, 1, 2h, 2w) with 1 in that quadrant.
+    Returns (B, c, 2h, 2w) with the blank quadrant encoded from an empty (black) panel, and (B, 1, 2h, 2w) with 1 in
+    that quadrant.
     """
     blank = torch.zeros_like(triplets.query_pre)
     panels = (triplets.instruction_pre, triplets.instruction_post, triplets.query_pre, blank)

@@ -1,7 +1,7 @@
-"""MedSAM's image encoder from the package segment-anything, which is imported without torchvision, and its compact sibling.
+"""MedSAM's image encoder from segment-anything, which is imported without torchvision, and its compact sibling.
 
-segment-anything needs four functions of torchvision at import, none of them in the image encoder; PyPI's torchvision is tied to one CUDA build of
-torch and breaks beside any other. So stand-ins take its place during the import alone.
+segment-anything needs four functions of torchvision at import, none of them in the image encoder; PyPI's torchvision is
+tied to one CUDA build of torch and breaks beside any other. So stand-ins take its place during the import alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def image_encoder_class() -> type[nn.Module]:
 
 
 def build_image_encoder(config: PromptConfig) -> nn.Module:
-    """The encoder of ``config``'s shape with random weights: images (B, 3, s, s) to (B, vit_out_channels, s / vit_patch, s / vit_patch)."""
+    """The encoder of ``config``'s shape with random weights.
+
+    Images (B, 3, s, s) to (B, vit_out_channels, s / vit_patch, s / vit_patch).
+    """
     medsam = config.image_encoder == "medsam"
     return image_encoder_class()(
         img_size=config.image_size,
@@ -56,8 +59,9 @@ def build_image_encoder(config: PromptConfig) -> nn.Module:
 
 
 def load_medsam(encoder: nn.Module, checkpoint: Path) -> None:
-    """Fill ``encoder`` from MedSAM's published checkpoint (a plain state dict of SAM ViT-B; only ``image_encoder.*`` is read).
+    """Fill ``encoder`` from MedSAM's published checkpoint, a plain state dict of SAM ViT-B.
 
+    Only ``image_encoder.*`` is read, and no code in the file is run.
     Raises ``ModelMissing`` when the file is absent, is no such state dict, or has another shape.
     """
     try:
@@ -66,12 +70,16 @@ def load_medsam(encoder: nn.Module, checkpoint: Path) -> None:
         encoder.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:
         raise ModelMissing(
-            f"{checkpoint} is no MedSAM checkpoint of this shape ({type(error).__name__}). Give the file medsam_vit_b.pth as its authors publish it."
+            f"{checkpoint} is no MedSAM checkpoint of this shape ({type(error).__name__}). "
+            "Give the file medsam_vit_b.pth as its authors publish it."
         ) from error
 
 
 def medsam_input(image: Tensor, size: int) -> Tensor:
-    """Grey (B, 1, y, x) to MedSAM's input (B, 3, size, size): min-max to [0, 1] per image, bicubic, grey thrice (not SAM's mean / sd)."""
+    """Grey (B, 1, y, x) to MedSAM's input (B, 3, size, size).
+
+    Min-max to [0, 1] per image, bicubic, grey thrice; not SAM's mean and standard deviation.
+    """
     low = image.amin(dim=(1, 2, 3), keepdim=True)
     high = image.amax(dim=(1, 2, 3), keepdim=True)
     scaled = (image - low) / (high - low).clamp(min=1e-6)

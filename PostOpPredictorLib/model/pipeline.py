@@ -1,4 +1,4 @@
-"""``PostOpPipeline``: one diffusers pipeline over both families, from slices with their instruction to post-operative slices."""
+"""``PostOpPipeline``: one diffusers pipeline for both families, from slices and their instruction to post-op slices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .denoiser import Denoiser, build_unet
 from .prompt_adapter import PromptAdapter
 from .renderer import Renderer
 from .sampling import build_scheduler, expected_target, sampled_target
-from .structure import Structure, crisp, decode_structure, encode_structure
+from .structure import Structure, crisp, decode_structure, within
 from .triplet import TripletBatch
 from .weights import MAX_SHARD, verify, write_checksums
 
@@ -33,8 +33,11 @@ MODES = ("mean", "sample", "average")
 
 @dataclass(frozen=True)
 class PredictedSlices:
-    """``image`` (B, 1, y, x) in [0, 1], 0 outside the brain. From a structure model also ``outcome_probability`` (B, 6, y, x) over
-    ``OUTCOME_LABELS`` and ``shift_mm`` (B, 3, y, x), the pull-back displacement in LPS mm; None from an image model."""
+    """``image`` (B, 1, y, x) in [0, 1], 0 outside the brain.
+
+    From a structure model also ``outcome_probability`` (B, 6, y, x) over ``OUTCOME_LABELS`` and ``shift_mm``
+    (B, 3, y, x), the pull-back displacement in LPS mm; None from an image model.
+    """
 
     image: Tensor
     outcome_probability: Tensor | None = None
@@ -44,8 +47,9 @@ class PredictedSlices:
 class PostOpPipeline(DiffusionPipeline):
     """The paper's method and our extension of it: tumour-aware prompt, in-context instruction, latent diffusion.
 
-    Modes: ``mean`` (one step: the expected outcome), ``sample`` (a DDIM trajectory: one plausible outcome), ``average`` (the mean of several
-    samples). With ``target`` "structure" the diffusion yields outcome maps and tissue shift, and the renderer draws the image from them.
+    Modes: ``mean`` (one step: the expected outcome), ``sample`` (a DDIM trajectory: one plausible outcome), ``average``
+    (the mean of several samples). With ``target`` "structure" the diffusion yields outcome maps and tissue shift, and
+    the renderer draws the image from them.
     """
 
     _optional_components = ["renderer"]  # noqa: RUF012  diffusers reads this name as a plain list
@@ -68,16 +72,19 @@ class PostOpPipeline(DiffusionPipeline):
 
     @classmethod
     def of(cls, config: PostOpConfig) -> PostOpPipeline:
-        """A pipeline of ``config``'s shape with fresh, random weights."""
-        autoencoder = build_autoencoder(config.autoencoder, 3 if config.family == "paper" else 1)
-        return cls(
-            unet=build_unet(config, autoencoder.latent_channels),
-            autoencoder=autoencoder,
-            prompt_adapter=PromptAdapter.of(config.prompt),
-            scheduler=build_scheduler(config),
-            renderer=Renderer.of(config.renderer) if config.target == "structure" else None,
-            settings=dataclasses.asdict(config),
-        )
+        """A pipeline of ``config``'s shape with fresh, random weights; ``InputError`` when the shape is impossible."""
+        try:
+            autoencoder = build_autoencoder(config.autoencoder, 3 if config.family == "paper" else 1)
+            return cls(
+                unet=build_unet(config, autoencoder.latent_channels),
+                autoencoder=autoencoder,
+                prompt_adapter=PromptAdapter.of(config.prompt),
+                scheduler=build_scheduler(config),
+                renderer=Renderer.of(config.renderer) if config.target == "structure" else None,
+                settings=dataclasses.asdict(config),
+            )
+        except (ValueError, IndexError) as error:
+            raise InputError(f"No network can be built from this configuration ({error}). Change its shape.") from error
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> PostOpPipeline:
@@ -136,9 +143,9 @@ class PostOpPipeline(DiffusionPipeline):
     ) -> PredictedSlices:
         """Predict the post-operative slices of ``triplets``.
 
-        ``steps`` of denoising for "sample" and "average"; ``samples`` to average; ``guidance`` 1 = none; ``start`` "noise" or "composite" (the
-        precedent's outcome laid over the query). The same seed gives the same slices. Raises ``InputError`` for settings that do not fit,
-        and whatever ``progress.step`` raises to cancel.
+        ``steps`` of denoising for "sample" and "average"; ``samples`` to average; ``guidance`` 1 = none; ``start``
+        "noise" or "composite" (the precedent's outcome laid over the query). The same seed gives the same slices.
+        Raises ``InputError`` for settings that do not fit, and whatever ``progress.step`` raises to cancel.
         """
         if mode not in MODES:
             raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
@@ -151,8 +158,11 @@ class PostOpPipeline(DiffusionPipeline):
             return self._finish(triplets, target)
         steps = self.config_tree.steps if steps is None else steps
         runs = (4 if samples is None else samples) if mode == "average" else 1
-        if steps < 1 or runs < 1:
-            raise InputError(f"{steps} steps and {runs} samples were asked for; give at least 1 of each.")
+        longest = self.config_tree.train_timesteps
+        if not 1 <= steps <= longest or runs < 1:
+            raise InputError(
+                f"{steps} steps and {runs} samples were asked for; give 1 to {longest} steps and at least 1 sample."
+            )
         report = progress or SilentProgress()
         drawn = []
         for run in range(runs):
@@ -171,7 +181,7 @@ class PostOpPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def render(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
-        """The image (B, 1, y, x) of a structure: ``outcome_probability`` (B, 6, y, x) is decided crisply first; ``shift_mm`` (B, 3, y, x)."""
+        """The image (B, 1, y, x) of ``outcome_probability`` (B, 6, y, x), made crisp, and ``shift_mm`` (B, 3, y, x)."""
         triplets = triplets.to(self.device)
         structure = Structure(crisp(outcome_probability.to(self.device)), shift_mm.to(self.device))
         return self.renderer.render(triplets, structure)
@@ -179,7 +189,7 @@ class PostOpPipeline(DiffusionPipeline):
     def _finish(self, triplets: TripletBatch, target: Tensor) -> PredictedSlices:
         if self.config_tree.target == "image":
             return PredictedSlices(self.denoiser.to_image(target) * triplets.query_brain)
-        structure = decode_structure(target)
+        structure = within(decode_structure(target), triplets.query_brain)
         image = self.render(triplets, structure.outcome, structure.shift_mm)
         return PredictedSlices(image, structure.outcome, structure.shift_mm)
 

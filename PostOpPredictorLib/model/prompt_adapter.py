@@ -18,14 +18,16 @@ from .medsam import build_image_encoder, medsam_input
 class PromptAdapter(ModelMixin, ConfigMixin):
     """Two tokens that condition the U-Net by cross-attention: p_seg = E_seg(M_pre^Q) and p_comp = E_comp(Q_comp).
 
-    E_seg is a small convolutional encoder of the query's tumour mask; E_comp is MedSAM's image encoder (frozen) or a compact one of the same
-    class (trained), averaged to 2 x 2 and projected. Each token has a learned null that stands in when the condition is dropped.
+    E_seg is a small convolutional encoder of the query's tumour mask; E_comp is MedSAM's image encoder (frozen) or a
+    compact one of the same class (trained), averaged to 2 x 2 and projected. Each token has a learned null that stands
+    in when the condition is dropped.
     """
 
     @register_to_config
     def __init__(self, shape: dict[str, Any]) -> None:
         super().__init__()
-        self.settings = PromptConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()}
+        self.settings = PromptConfig(**fields)
         width = self.settings.token_width
         self.mask_encoder = _mask_encoder(self.settings.seg_channels, width)
         self.image_encoder = build_image_encoder(self.settings)
@@ -45,7 +47,7 @@ class PromptAdapter(ModelMixin, ConfigMixin):
         return cls(dataclasses.asdict(config))
 
     def embed_image(self, composite: Tensor) -> Tensor:
-        """(B, 1, y, x) to the pooled image embedding (B, 4 * vit_out_channels); what a cache of MedSAM embeddings stores."""
+        """(B, 1, y, x) to the pooled image embedding (B, 4 * vit_out_channels), which a cache of embeddings stores."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.settings.image_encoder != "medsam"):
             features = self.image_encoder(medsam_input(composite, self.settings.image_size))
         return adaptive_avg_pool2d(features, 2).flatten(1)
@@ -55,8 +57,8 @@ class PromptAdapter(ModelMixin, ConfigMixin):
     ) -> Tensor:
         """Tokens (B, 2, token_width).
 
-        ``tumour`` (B, 1, y, x) mask of the query's tumour core; ``composite`` (B, 1, y, x); ``drop`` (B,) bool: the null tokens instead;
-        ``image_embedding`` (B, 4 * vit_out_channels) from a cache takes the place of the image encoder.
+        ``tumour`` (B, 1, y, x) mask of the query's tumour core; ``composite`` (B, 1, y, x); ``drop`` (B,) bool: the
+        null tokens instead; ``image_embedding`` (B, 4 * vit_out_channels), from a cache, spares the image encoder.
         """
         seg = self.mask_encoder(tumour) if self.settings.use_seg else self.null_tokens[0].expand(len(tumour), -1)
         if self.settings.use_comp:

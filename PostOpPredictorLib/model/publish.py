@@ -16,7 +16,9 @@ from .weights import MAX_SHARD, verify, write_checksums
 
 @dataclass(frozen=True)
 class PublishRequest:
-    """``denoiser`` and ``renderer``: model folders whose parts are joined (``renderer`` may be left out); ``card``: text of the model card."""
+    """``denoiser`` and ``renderer``: model folders whose parts are joined (the second may be left out); ``card``: the
+    model card, a text file.
+    """
 
     denoiser: Path
     out: Path
@@ -28,23 +30,25 @@ class PublishRequest:
 def publish(request: PublishRequest, progress: Progress) -> dict[str, Any]:
     """Join the parts, halve the precision of the stored weights and write the model folder whole or not at all.
 
-    Raises ``InputError`` when the two folders hold models of different configurations.
+    Raises ``InputError`` when the two folders hold models of different configurations, or the card cannot be read.
     """
     progress.stage("Joining the parts")
+    card = None if request.card is None else _text_of_card(request.card)
     pipeline = PostOpPipeline.from_pretrained(request.denoiser)
     if request.renderer is not None:
         other = PostOpPipeline.from_pretrained(request.renderer)
         if other.config_tree != pipeline.config_tree:
             raise InputError(
-                f"{request.denoiser} and {request.renderer} hold models of different configurations. Train both with the same file."
+                f"{request.denoiser} and {request.renderer} hold models of different configurations. "
+                "Train both with the same file."
             )
         pipeline.register_modules(renderer=other.renderer)
     for network in pipeline.networks:
         network.half()
     with whole_folder(request.out, replace=request.replace) as temporary:
         pipeline.save_pretrained(temporary, safe_serialization=True, max_shard_size=MAX_SHARD)
-        if request.card is not None:
-            (temporary / "README.md").write_text(request.card.read_text(encoding="utf-8"), encoding="utf-8")
+        if card is not None:
+            (temporary / "README.md").write_text(card, encoding="utf-8")
         write_checksums(temporary)
     return information(request.out)
 
@@ -67,3 +71,10 @@ def information(folder: Path) -> dict[str, Any]:
         "parameters": parameters,
         "settings": settings,
     }
+
+
+def _text_of_card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} could not be read as the model card ({error}). Give a text file in UTF-8.") from error

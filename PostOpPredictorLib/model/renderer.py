@@ -17,7 +17,7 @@ RENDERER_INPUTS = (2 + 6 + 3) * 4 + 10
 
 
 class Renderer(UNet2DModel):
-    """A U-Net that adds to the shifted pre-op scan what the operation changed; half-resolution pixels on channels, one forward pass."""
+    """A U-Net that adds to the shifted pre-op scan what the operation changed; 2 x 2 pixels on channels, one pass."""
 
     @classmethod
     def of(cls, config: RendererConfig) -> Renderer:
@@ -59,7 +59,8 @@ class Renderer(UNet2DModel):
 def instruction_brightness(triplets: TripletBatch) -> Tensor:
     """Mean brightness of the precedent's post-op scan in each outcome tissue, and whether it is there: (B, 10).
 
-    This is how the filling of the precedent's cavity (fluid, blood, air as its surgeons leave them) reaches the prediction.
+    This is how the filling of the precedent's cavity (fluid, blood, air as its surgeons leave them) reaches the
+    prediction.
     """
     maps = outcome_maps(triplets.instruction_outcome)
     pixels = maps.sum(dim=(2, 3))

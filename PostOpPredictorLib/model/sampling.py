@@ -17,7 +17,7 @@ COMPOSITE_STRENGTH = 0.7
 
 
 def build_scheduler(config: PostOpConfig) -> DDIMScheduler:
-    """DDIM. With v-prediction the terminal signal is exactly zero, so the first prediction from pure noise is the conditional mean."""
+    """DDIM; with v-prediction the last step holds no signal at all, so that the prediction from there is the mean."""
     return DDIMScheduler(
         num_train_timesteps=config.train_timesteps,
         beta_schedule="scaled_linear",
@@ -40,10 +40,11 @@ def shared_noise(shape: tuple[int, int, int], slices: int, seed: int, device: to
 def expected_target(
     denoiser: Denoiser, scheduler: DDIMScheduler, triplets: TripletBatch, seed: int, guidance: float
 ) -> Tensor:
-    """One network call at the last time step: the mean over all outcomes that the model deems possible (method.md 5, "few steps")."""
+    """One network call at the last time step: the mean over all outcomes that the model deems possible (YODA)."""
     if scheduler.config.prediction_type != "v_prediction":
         raise InputError(
-            "The mode 'mean' needs a model with v-prediction; this one predicts noise. Choose the mode 'sample' or 'average'."
+            "The mode 'mean' needs a model with v-prediction; this one predicts noise. "
+            "Choose the mode 'sample' or 'average'."
         )
     last = scheduler.config.num_train_timesteps - 1
     noise = shared_noise(denoiser.noise_shape(triplets), len(triplets), seed, triplets.query_pre.device)
@@ -63,7 +64,11 @@ def sampled_target(
     start: Tensor | None,
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """A DDIM trajectory (eta 0). ``start``: latents to set out from, noised to ``COMPOSITE_STRENGTH`` of the way; pure noise when None."""
+    """A DDIM trajectory (eta 0).
+
+    ``start``: latents to set out from, noised to ``COMPOSITE_STRENGTH`` of the way; pure noise when None.
+    ``on_step`` is told the steps done and their number, and may raise to stop.
+    """
     scheduler.set_timesteps(steps)
     times = scheduler.timesteps
     latents = shared_noise(denoiser.noise_shape(triplets), len(triplets), seed, triplets.query_pre.device)

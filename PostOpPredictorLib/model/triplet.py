@@ -15,10 +15,13 @@ HOLE_LABELS = (1, 3, 5)
 
 @dataclass(frozen=True)
 class TripletBatch:
-    """B axial slices of MNI space at 1.5 mm. Images (B, 1, y, x) float32 in [0, 1], 0 outside the brain; label maps (B, y, x) uint8.
+    """B axial slices of MNI space at 1.5 mm.
 
-    ``query_tumour`` and ``instruction_tumour``: 1 core, 2 oedema, 4 enhancing. ``instruction_outcome``: indices of ``OUTCOME_LABELS``.
-    ``z_mm`` (B,): MNI height of the slice; ``corner`` (B, 2): row and column of the first pixel in the full panel (crops in training).
+    Images (B, 1, y, x) float32 in [0, 1], 0 outside the brain; label maps (B, y, x) uint8.
+    ``query_tumour`` and ``instruction_tumour``: 1 core, 2 oedema, 4 enhancing.
+    ``instruction_outcome``: indices of ``OUTCOME_LABELS``.
+    ``z_mm`` (B,): MNI height of the slice.
+    ``corner`` (B, 2): row and column of the first pixel in the full panel (crops in training).
     ``has_instruction`` (B,) bool: False where no similar case was found; then the instruction's arrays are all zero.
     """
 

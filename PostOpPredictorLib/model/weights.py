@@ -22,16 +22,17 @@ def write_checksums(folder: Path) -> None:
 def verify(folder: Path) -> str:
     """Check a model folder against its checksums and return the model's own checksum (SHA-256 over all of them).
 
-    Raises ``ModelMissing`` for a folder that is no model or lacks a file, ``ModelTampered`` for a changed or an added one.
+    Raises ``ModelMissing`` for a folder that is no model or lacks a file, ``ModelTampered`` for a changed or added one.
     """
     folder = Path(folder)
     if not (folder / "model_index.json").is_file():
         raise ModelMissing(
-            f"There is no model in {folder} (no model_index.json). Give a folder made by 'postop train', or leave --model out to use the shipped one."
+            f"There is no model in {folder} (no model_index.json). "
+            "Give a folder made by 'postop train', or leave --model out to use the shipped one."
         )
     try:
-        expected: dict[str, str] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        expected: dict[str, str] = dict(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ModelTampered(
             f"{folder / CHECKSUMS} is missing or damaged, so the weights cannot be trusted. Fetch the model again."
         ) from error
@@ -42,7 +43,8 @@ def verify(folder: Path) -> str:
     changed = sorted(name for name in found if found[name] != expected.get(name))
     if changed:
         raise ModelTampered(
-            f"{changed[0]} in {folder} is not the file that the model was published with (its checksum differs). Fetch the model again."
+            f"{changed[0]} in {folder} is not the file that the model was published with (its checksum differs). "
+            "Fetch the model again."
         )
     return hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
 

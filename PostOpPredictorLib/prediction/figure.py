@@ -93,7 +93,7 @@ def draw_planes(
         for plane, row in zip(PLANES, rows, strict=True):
             lowest -= row
             area = (left / total_width, lowest / total_height, cell / total_width, row / total_height)
-            axes = figure.add_axes(area, facecolor=BACKGROUND)
+            axes = figure.add_axes(area, facecolor="black")
             _draw_cell(axes, plane, volumes, offset, side, is_first=number == 0)
             lowest -= GAP_INCHES
     _edge_text(figure, header, details, footer, total_width, total_height)
@@ -113,7 +113,8 @@ class _Volumes:
 
 
 def _draw_cell(axes: Axes, plane: Plane, volumes: _Volumes, centre: tuple[int, ...], side: int, is_first: bool) -> None:
-    axes.set_axis_off()
+    axes.set(xticks=(), yticks=())
+    axes.spines[:].set_visible(False)
     if volumes.image is None:
         return
     image = plane.cut(volumes.image, centre)  # type: ignore[arg-type]
@@ -131,6 +132,7 @@ def _draw_cell(axes: Axes, plane: Plane, volumes: _Volumes, centre: tuple[int, .
     axes.text(0.985, 0.5, plane.right, ha="right", **style)
     if is_first:
         axes.text(-0.055, 0.5, plane.name, ha="center", rotation=90, **{**style, "fontsize": 9})
+    if is_first and plane.axis == 0:
         end = -0.5 - pad + 0.04 * side
         axes.plot([end, end + SCALE_BAR_MM], [rows - 3.5, rows - 3.5], color=TEXT, linewidth=1.6, solid_capstyle="butt")
         axes.text(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
+from ..imaging.grid import WORKING_GRID, Grid
 from .fusion import fluid_level, fuse
 from .patient import Patient
 from .volume_prediction import CasePrediction
@@ -19,69 +19,63 @@ def predicted_in_mni(patient: Patient, prediction: CasePrediction) -> sitk.Image
 
     Where nothing changed and nothing moved, it equals ``patient.scan_mni`` exactly.
     """
-    identity = sitk.Transform(3, sitk.sitkIdentity)
-    drawn = _drawn_on(TEMPLATE_GRID, patient, prediction, to_mni=identity, to_patient=patient.registration.transform)
-    return TEMPLATE_GRID.image(np.where(drawn.touched, drawn.image, _array(patient.scan_mni)).astype(np.float32))
+    return _with_outcome(patient.scan_mni, sitk.Transform(3, sitk.sitkIdentity), patient, prediction)
 
 
 def predicted_in_patient_space(patient: Patient, prediction: CasePrediction) -> sitk.Image:
     """The original scan, skull and all, with the changed part of the brain replaced; every other voxel is untouched."""
-    to_mni = patient.registration.transform.GetInverse()
-    region = _changed_region(patient.scan, prediction, to_mni)
-    whole = _array(patient.scan)
-    if region is not None:
-        part = patient.scan[region]
-        drawn = _drawn_on(Grid.of(part), patient, prediction, to_mni=to_mni, to_patient=patient.registration.transform)
-        voxels = tuple(reversed(region))
-        whole[voxels] = np.where(drawn.touched, drawn.image, whole[voxels])
-    return Grid.of(patient.scan).image(whole.astype(np.float32))
+    return _with_outcome(patient.scan, patient.registration.transform.GetInverse(), patient, prediction)
 
 
-class _Drawn:
-    """``image`` in scanner units and ``touched`` (bool): where it differs from the scan; (z, y, x) on some grid."""
+def _with_outcome(base: sitk.Image, to_mni: sitk.Transform, patient: Patient, prediction: CasePrediction) -> sitk.Image:
+    """``base``, whose points ``to_mni`` maps to MNI space, with the voxels replaced that changed or moved."""
+    whole = sitk.GetArrayFromImage(base)
+    box = _changed_box(base, prediction, to_mni)
+    if box is not None:
+        image, touched = _outcome_on(Grid.of(base[box]), to_mni, patient, prediction)
+        voxels = box[::-1]
+        whole[voxels] = np.where(touched, image, whole[voxels])
+    return Grid.of(base).image(whole)
 
-    def __init__(self, image: np.ndarray, touched: np.ndarray) -> None:
-        self.image, self.touched = image, touched
 
-
-def _drawn_on(
-    grid: Grid, patient: Patient, prediction: CasePrediction, to_mni: sitk.Transform, to_patient: sitk.Transform
-) -> _Drawn:
-    shift = WORKING_GRID.image(prediction.shift.astype(np.float64))
-    moving = sitk.CompositeTransform([sitk.DisplacementFieldTransform(sitk.Image(shift)), to_mni])
+def _outcome_on(
+    grid: Grid, to_mni: sitk.Transform, patient: Patient, prediction: CasePrediction
+) -> tuple[np.ndarray, np.ndarray]:
+    """The prediction on ``grid`` in scanner units, and where (bool) it differs from the scan; both (z, y, x)."""
+    moving = sitk.DisplacementFieldTransform(WORKING_GRID.image(prediction.shift.astype(np.float64)))
+    to_patient = patient.registration.transform
     brain = _array(grid.resample(patient.brain_mni, to_mni, sitk.sitkNearestNeighbor)) > 0
-    weight = _array(grid.resample(WORKING_GRID.image(prediction.change), to_mni)) * brain
-    synthesised = _array(grid.resample(WORKING_GRID.image(prediction.synthesised), to_mni, sitk.sitkBSpline))
-    own = _array(grid.resample(patient.scan, sitk.CompositeTransform([to_patient, *_parts(moving)])))
-    still_brain = _array(grid.resample(sitk.Cast(patient.brain_mni, sitk.sitkFloat32), moving))
-    level = fluid_level(_array(patient.scan_mni), _array(patient.brain_mni))
-    moved = _array(grid.resample(WORKING_GRID.image(_length(prediction.shift)), to_mni)) > 0
-    own = np.where(moved, still_brain * own + (1.0 - still_brain) * level, own)
+    moved = _array(grid.resample(_working(_length(prediction.shift)), to_mni)) > 0
+    weight = _array(grid.resample(_working(prediction.change), to_mni)) * brain
+    own = _array(grid.resample(patient.scan, sitk.CompositeTransform([to_patient, moving, to_mni])))
+    brain_there = sitk.Cast(patient.brain_mni, sitk.sitkFloat32)
+    still_brain = _array(grid.resample(brain_there, sitk.CompositeTransform([moving, to_mni])))
+    fluid = float(patient.window.restore(np.asarray(fluid_level(patient.pre, patient.brain))))
+    own = np.where(moved, still_brain * own + (1.0 - still_brain) * fluid, own)
+    synthesised = _array(grid.resample(_working(prediction.synthesised), to_mni, sitk.sitkBSpline))
     image = fuse(own, patient.window.restore(np.clip(synthesised, 0.0, 1.0)), weight, brain)
-    return _Drawn(image, ((weight > 0) | moved) & brain)
+    return image, ((weight > 0) | moved) & brain
 
 
-def _parts(composite: sitk.CompositeTransform) -> list[sitk.Transform]:
-    return [composite.GetNthTransform(i) for i in range(composite.GetNumberOfTransforms())]
+def _changed_box(
+    base: sitk.Image, prediction: CasePrediction, to_mni: sitk.Transform
+) -> tuple[slice, slice, slice] | None:
+    """The box (x, y, z slices) of ``base`` that holds all that changed or moved; None when nothing did."""
+    touched = (prediction.change > 0) | (_length(prediction.shift) > 0)
+    there = _array(Grid.of(base).resample(_working(touched), to_mni)) > 0
+    if not there.any():
+        return None
+    held = [np.flatnonzero(there.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
+    x, y, z = (slice(int(along[0]), int(along[-1]) + 1) for along in held)
+    return x, y, z
+
+
+def _working(array: np.ndarray) -> sitk.Image:
+    return WORKING_GRID.image(np.ascontiguousarray(array, np.float32))
 
 
 def _length(shift: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(shift, axis=-1).astype(np.float32)
-
-
-def _changed_region(
-    scan: sitk.Image, prediction: CasePrediction, to_mni: sitk.Transform
-) -> tuple[slice, slice, slice] | None:
-    """The box (x, y, z slices) of ``scan`` that holds all that changed or moved; None when nothing did."""
-    touched = ((prediction.change > 0) | (_length(prediction.shift) > 0)).astype(np.float32)
-    there = _array(Grid.of(scan).resample(WORKING_GRID.image(touched), to_mni)) > 0
-    if not there.any():
-        return None
-    box = []
-    for axes in ((0, 1), (0, 2), (1, 2)):
-        held = np.flatnonzero(there.any(axis=axes))
-        box.append(slice(int(held[0]), int(held[-1]) + 1))
-    return box[0], box[1], box[2]
+    return np.linalg.norm(shift, axis=-1)
 
 
 def _array(image: sitk.Image) -> np.ndarray:

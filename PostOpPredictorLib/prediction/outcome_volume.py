@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ..cases.case import FloatArray, LabelArray
 from ..imaging.grid import WORKING_GRID
+from .fusion import warp_tissue
 
 CORE_LABELS = (1, 4)
 CAVITY_LABELS = (1, 3, 5)
@@ -23,6 +24,7 @@ FARTHEST_ISLAND_MM = 15.0
 FULL_CHANGE_MM = 1.5
 FEATHER_MM = 4.5
 SMALLEST_SHIFT_MM = 0.25
+SURELY_CORE = 0.9
 
 VOXEL_ML = float(np.prod(WORKING_GRID.spacing)) / 1000.0
 
@@ -30,6 +32,13 @@ VOXEL_ML = float(np.prod(WORKING_GRID.spacing)) / 1000.0
 def tumour_core(tumour: LabelArray) -> np.ndarray:
     """What is resected, as bool: the labels necrotic or non-enhancing core (1) and enhancing (4)."""
     return np.isin(tumour, CORE_LABELS)
+
+
+def ended(probability: FloatArray, ending: FloatArray) -> FloatArray:
+    """Outcome probabilities (6, z, y, x) with every change made less likely by ``ending`` (broadcast over z, y, x)."""
+    less = probability * ending
+    less[0] = 1.0 - less[1:].sum(axis=0)
+    return less
 
 
 def smooth_through_plane(probability: FloatArray, brain: np.ndarray) -> FloatArray:
@@ -88,6 +97,19 @@ def outcome_labels(probability: FloatArray) -> LabelArray:
 def cavity_probability(probability: FloatArray) -> FloatArray:
     """Probability of the hole and what filled it (fluid, blood, air), float32 (z, y, x)."""
     return np.clip(probability[list(CAVITY_LABELS)].sum(axis=0), 0.0, 1.0)
+
+
+def with_visible_tumour(probability: FloatArray, tumour: LabelArray, shift: FloatArray) -> FloatArray:
+    """Call the tumour core residual where the predicted scan still shows it: where nothing is said to have changed.
+
+    What is not predicted to be removed is left behind, or the extent of resection would be flattered.
+    """
+    core = warp_tissue(tumour_core(tumour).astype(np.float32), shift, np.ones_like(tumour))
+    left = (core > SURELY_CORE) & (outcome_labels(probability) == 0)
+    told = probability.copy()
+    told[:, left] = 0.0
+    told[RESIDUAL_LABEL, left] = 1.0
+    return told
 
 
 def change_weight(changed: np.ndarray, brain: np.ndarray) -> FloatArray:

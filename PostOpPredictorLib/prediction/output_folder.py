@@ -73,5 +73,6 @@ def _write(image: sitk.Image, path: Path) -> None:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise StorageError(
-            f"{path.name} could not be written. The disk may be full: free some space, or choose another folder."
+            f"The file {path.name} could not be written. "
+            "The disk may be full: free some space, or choose another folder."
         ) from error

@@ -57,7 +57,6 @@ def read_patient(pre: Path, tumour: Path, labels: str, brain: Path | None, progr
     progress.step(2, 3)
     brain_mask = None if brain is None else _brain_mask(brain, scan)
     progress.step(3, 3)
-    progress.stage("Aligning to MNI space")
     registration = register_to_mni(scan, mask, brain_mask, progress)
     return align(scan, mask, registration)
 
@@ -65,9 +64,9 @@ def read_patient(pre: Path, tumour: Path, labels: str, brain: Path | None, progr
 def align(scan: sitk.Image, labels: sitk.Image, registration: Registration) -> Patient:
     """Put ``scan`` and ``labels`` (on one grid) on the grids of MNI space by a registration that is there already."""
     transform = registration.transform
-    brain_mni = TEMPLATE_GRID.resample(registration.brain_mask, interpolator=sitk.sitkNearestNeighbor)
+    brain_mni = registration.brain_mask
     brain = _array(WORKING_GRID.resample(brain_mni, interpolator=sitk.sitkNearestNeighbor)).astype(np.uint8)
-    tumour = _array(WORKING_GRID.resample(labels, transform, sitk.sitkLabelLinear)).astype(np.uint8)
+    tumour = _labels_on(WORKING_GRID, labels, transform)
     _refuse_outside_brain(tumour, brain)
     tumour = tumour * (brain > 0)
     scan_working = _array(WORKING_GRID.resample(scan, transform))
@@ -77,13 +76,27 @@ def align(scan: sitk.Image, labels: sitk.Image, registration: Registration) -> P
         labels=labels,
         registration=registration,
         scan_mni=sitk.Mask(TEMPLATE_GRID.resample(scan, transform), brain_mni),
-        labels_mni=sitk.Mask(TEMPLATE_GRID.resample(labels, transform, sitk.sitkLabelLinear), brain_mni),
+        labels_mni=sitk.Mask(TEMPLATE_GRID.image(_labels_on(TEMPLATE_GRID, labels, transform)), brain_mni),
         brain_mni=brain_mni,
         window=window,
         pre=(window.normalise(scan_working) * (brain > 0)).astype(np.float32),
         tumour=tumour.astype(np.uint8),
         brain=brain,
     )
+
+
+def _labels_on(grid: Grid, labels: sitk.Image, transform: sitk.Transform) -> LabelArray:
+    """``labels`` on ``grid`` with smooth borders between the labels; only the box that holds some is interpolated."""
+    whole = np.zeros(grid.shape, np.uint8)
+    nearest = _array(grid.resample(labels, transform, sitk.sitkNearestNeighbor)) > 0
+    if nearest.any():
+        box = tuple(
+            slice(max(int(held[0]) - 1, 0), int(held[-1]) + 2)
+            for held in (np.flatnonzero(nearest.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+        )
+        part = grid.image(whole)[box[::-1]]
+        whole[box] = _array(Grid.of(part).resample(labels, transform, sitk.sitkLabelLinear))
+    return whole
 
 
 def _array(image: sitk.Image) -> np.ndarray:

@@ -80,22 +80,20 @@ def find_precedents(
     """
     allowed = _usable_cases(library, sequence, request.institution)
     query = Query(tumour=tumour_core(patient.tumour), pre=patient.pre)
-    strategy = strategy_named(request.retrieval, library, per=request.per, sequence=sequence, seed=request.seed)
+    strategy = strategy_named(
+        request.retrieval, library, per=request.per, sequence=sequence, seed=request.seed, progress=progress
+    )
     by_slice = request.per == "slice" and request.retrieval == "tumour"
-    while allowed:
-        ranked = strategy.rank(query, request.k, allowed)
-        broken = {match.case_id for match in ranked if _is_broken(library, match.case_id, sequence, progress)}
-        if not broken:
-            return Precedents(library, sequence, tuple(ranked), by_slice)
-        allowed -= broken
-    raise LibraryError(f"Every case that could serve in {library.folder} is broken. Run `postop library check`.")
+    matches = tuple(strategy.rank(query, request.k, allowed))
+    if not matches and all(_is_broken(library, case_id, sequence) for case_id in sorted(allowed)):
+        raise LibraryError(f"Every case that could serve in {library.folder} is broken. Run `postop library check`.")
+    return Precedents(library, sequence, matches, by_slice)
 
 
-def _is_broken(library: CaseLibrary, case_id: str, sequence: str, progress: Progress) -> bool:
+def _is_broken(library: CaseLibrary, case_id: str, sequence: str) -> bool:
     try:
         Instruction.of_case(library.case(case_id), sequence)
-    except LibraryError as error:
-        progress.log(f"Case {case_id} is passed over: {error}")
+    except LibraryError:
         return True
     return False
 

@@ -12,6 +12,7 @@ from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID
 from .figure import FAINT, WARNING, Column, Outline, draw_planes, unit_image
 from .outcome_volume import CAVITY_LABELS, RESIDUAL_LABEL, tumour_core
 from .patient import Patient
+from .upsampling import on_template
 from .volume_prediction import CasePrediction
 
 CORE_COLOUR, OEDEMA_COLOUR, CAVITY_COLOUR, RESIDUAL_COLOUR = "#ff9f43", "#54a0ff", "#2ee6a6", "#ff5d73"
@@ -31,8 +32,7 @@ def draw_prediction(
     """Write prediction.png; ``post_mni`` is the predicted scan on TEMPLATE_GRID in scanner units."""
     columns = [*patient_columns(patient), predicted_column(patient, prediction, post_mni)]
     columns += precedent_columns(precedent, sequence)
-    core = sitk.Cast(sitk.Equal(patient.labels_mni, 1) | sitk.Equal(patient.labels_mni, 4), sitk.sitkUInt8)
-    draw_planes(path, columns, core, patient.brain_mni, header, details, FOOTER)
+    draw_planes(path, columns, core_mask(patient), patient.brain_mni, header, details, FOOTER)
 
 
 def patient_columns(patient: Patient) -> list[Column]:
@@ -59,7 +59,7 @@ def precedent_columns(precedent: LibraryCase | None, sequence: str) -> list[Colu
             Column("NO SIMILAR CASE\nin the library", None, colour=WARNING),
             Column("predicted without\na precedent", None, colour=WARNING),
         ]
-    pre, post = (_upsampled(array) for array in (precedent.pre(sequence), precedent.post(sequence)))
+    pre, post = (upsampled(array) for array in (precedent.pre(sequence), precedent.post(sequence)))
     core = Outline(_mask(tumour_core(precedent.tumour())), CORE_COLOUR, "tumour core")
     source = precedent.source or "library"
     return [
@@ -88,10 +88,15 @@ def _outline(mask: np.ndarray, colour: str, name: str) -> Outline:
 
 def _mask(mask: np.ndarray) -> sitk.Image:
     """A mask of WORKING_GRID on TEMPLATE_GRID with a smooth border."""
-    smooth = TEMPLATE_GRID.resample(WORKING_GRID.image(mask.astype(np.float32)))
-    return sitk.BinaryThreshold(smooth, 0.5, 2.0)
+    return TEMPLATE_GRID.image((on_template(mask) > 0.5).astype(np.uint8))
 
 
-def _upsampled(array: np.ndarray) -> sitk.Image:
-    image = TEMPLATE_GRID.resample(WORKING_GRID.image(array.astype(np.float32)), interpolator=sitk.sitkBSpline)
+def core_mask(patient: Patient) -> sitk.Image:
+    """The tumour core on TEMPLATE_GRID: what the planes are cut through."""
+    return TEMPLATE_GRID.image(tumour_core(sitk.GetArrayViewFromImage(patient.labels_mni)).astype(np.uint8))
+
+
+def upsampled(array: np.ndarray) -> sitk.Image:
+    """An image of WORKING_GRID in [0, 1] on TEMPLATE_GRID."""
+    image = TEMPLATE_GRID.resample(WORKING_GRID.image(array.astype(np.float32)))
     return unit_image(sitk.GetArrayFromImage(image), TEMPLATE_GRID)

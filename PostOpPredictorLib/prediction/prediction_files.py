@@ -11,12 +11,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..cases.bids import SPACE
-from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID
+from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
 from ..progress import Progress
 from .outcome_volume import outcome_labels
 from .output_folder import PROVENANCE, write_plain, write_synthetic
 from .patient_prediction import PatientPrediction
 from .prediction_figure import draw_prediction
+from .upsampling import on_template
 
 JSON_INDENT = 2
 
@@ -83,7 +84,7 @@ def _image_tasks(folder: Path, prediction: PatientPrediction, names: dict[str, s
         "postop_mni": lambda: prediction.post_mni,
         "postop_patient": lambda: prediction.post_patient,
         "outcome_mni": lambda: outcome_on_template(prediction),
-        "cavity_probability_mni": lambda: _on_template(case.cavity_probability),
+        "cavity_probability_mni": lambda: TEMPLATE_GRID.image(on_template(case.cavity_probability)),
         "cavity_mask_mni": lambda: cavity_on_template(prediction),
         "cavity_mask_patient": lambda: cavity_in_patient_space(prediction),
     }
@@ -101,32 +102,27 @@ def _image_tasks(folder: Path, prediction: PatientPrediction, names: dict[str, s
 
 def outcome_on_template(prediction: PatientPrediction) -> sitk.Image:
     """The outcome label map on TEMPLATE_GRID: probabilities are interpolated, then decided, so borders are smooth."""
-    maps = [sitk.GetArrayFromImage(_on_template(one)) for one in prediction.case.outcome_probability]
-    maps[0] += np.clip(1.0 - sum(maps), 0.0, 1.0)
-    labels = outcome_labels(np.stack(maps))
-    labels[sitk.GetArrayViewFromImage(prediction.patient.brain_mni) == 0] = 0
+    changes = np.stack([on_template(one) for one in prediction.case.outcome_probability[1:]])
+    inside = sitk.GetArrayViewFromImage(prediction.patient.brain_mni) > 0
+    where = (changes.max(axis=0) > 0) & inside
+    values = changes[:, where]
+    unchanged = np.clip(1.0 - values.sum(axis=0, keepdims=True), 0.0, 1.0)
+    labels = np.zeros(where.shape, np.uint8)
+    labels[where] = outcome_labels(np.concatenate([unchanged, values]))
     return TEMPLATE_GRID.image(labels)
 
 
 def cavity_on_template(prediction: PatientPrediction) -> sitk.Image:
     """The predicted cavity on TEMPLATE_GRID, uint8."""
-    inside = sitk.Mask(_on_template(prediction.case.cavity_probability), prediction.patient.brain_mni)
-    return sitk.BinaryThreshold(inside, 0.5, 2.0)
+    inside = sitk.GetArrayViewFromImage(prediction.patient.brain_mni) > 0
+    return TEMPLATE_GRID.image(((on_template(prediction.case.cavity_probability) > 0.5) & inside).astype(np.uint8))
 
 
 def cavity_in_patient_space(prediction: PatientPrediction) -> sitk.Image:
     """The predicted cavity on the grid of the patient's scan, uint8."""
-    from ..imaging.grid import Grid
-
     to_mni = prediction.patient.registration.transform.GetInverse()
-    probability = Grid.of(prediction.patient.scan).resample(
-        WORKING_GRID.image(prediction.case.cavity_probability), to_mni
-    )
-    return sitk.BinaryThreshold(probability, 0.5, 2.0)
-
-
-def _on_template(array: np.ndarray) -> sitk.Image:
-    return TEMPLATE_GRID.resample(WORKING_GRID.image(np.ascontiguousarray(array, np.float32)))
+    probability = WORKING_GRID.image(prediction.case.cavity_probability)
+    return sitk.BinaryThreshold(Grid.of(prediction.patient.scan).resample(probability, to_mni), 0.5, 2.0)
 
 
 def _write_transforms(folder: Path, prediction: PatientPrediction, names: dict[str, str]) -> None:

@@ -17,6 +17,8 @@ from .outcome_volume import tumour_core
 SEQUENCES = ("T1w", "T1wCE")
 ENHANCING_LABEL = 4
 BRIGHTER_THAN_WHITE_MATTER = 1.15
+WHITE_MATTER_BELOW_VESSELS = 0.67
+"""Grey level of white matter where 1 is the 99.5th percentile: 0.70 to 0.86 without contrast medium, less with it."""
 RIM_PERCENTILE = 90.0
 
 
@@ -29,12 +31,13 @@ class SequenceChoice:
 
 
 def choose_sequence(asked: str, pre: FloatArray, tumour: LabelArray, brain: LabelArray) -> SequenceChoice:
-    """What the user asked for; for "auto", T1wCE when the tumour's bright part is clearly brighter than white matter.
+    """What the user asked for; for "auto", T1wCE when something is brighter than healthy tissue alone can be.
 
     White matter is the brightest healthy tissue of a T1-weighted scan, and a tumour is darker; only contrast medium
-    makes it brighter. The bright part is the 90th percentile within the enhancing label, or within the core and its rim
-    where the mask has none. Arrays (z, y, x) on WORKING_GRID, ``pre`` in [0, 1]. Raises ``InputError`` for a name that
-    is no sequence.
+    makes tumour, vessels and plexus brighter. So T1wCE is told by the tumour's bright part (90th percentile within the
+    enhancing label, or within the core and its rim where the mask has none), and for a tumour that does not enhance by
+    the room that the scan's brightest voxels leave above white matter. Arrays (z, y, x) on WORKING_GRID, ``pre`` in [0,
+    1]. Raises ``InputError`` for a name that is no sequence.
     """
     if asked in SEQUENCES:
         return SequenceChoice(asked, "given by the user")
@@ -45,9 +48,13 @@ def choose_sequence(asked: str, pre: FloatArray, tumour: LabelArray, brain: Labe
     healthy = (tumour == 0) & (brain > 0) & (_white_matter() > 0.9)
     if not healthy.any():
         return SequenceChoice("T1w", "no white matter was found to compare the tumour with")
-    ratio = float(np.percentile(pre[region], RIM_PERCENTILE) / max(float(np.median(pre[healthy])), 1e-6))
-    sequence = "T1wCE" if ratio > BRIGHTER_THAN_WHITE_MATTER else "T1w"
-    return SequenceChoice(sequence, f"the tumour's bright part has {ratio:.2f} times the grey level of white matter")
+    white = max(float(np.median(pre[healthy])), 1e-6)
+    ratio = float(np.percentile(pre[region], RIM_PERCENTILE)) / white
+    sequence = "T1wCE" if ratio > BRIGHTER_THAN_WHITE_MATTER or white < WHITE_MATTER_BELOW_VESSELS else "T1w"
+    reason = (
+        f"compared with white matter, the tumour's bright part has {ratio:.2f} and the brightest voxels {1 / white:.2f}"
+    )
+    return SequenceChoice(sequence, reason)
 
 
 def _white_matter() -> np.ndarray:

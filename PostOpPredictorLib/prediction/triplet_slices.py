@@ -13,17 +13,18 @@ from ..errors import InputError
 from ..imaging.grid import WORKING_GRID
 from ..model.triplet import TripletBatch
 from .instruction import Instruction
+from .outcome_volume import tumour_core
 
 MARGIN_SLICES = 4
-"""Predicted above and below the tumour, so that a cavity or oedema that reaches further ends smoothly."""
+"""Predicted above and below the tumour core, so that a cavity or oedema that reaches further ends smoothly."""
 
 
 def slices_with_tumour(tumour: LabelArray, brain: LabelArray) -> tuple[int, ...]:
-    """The slices that hold any tumour label and a few above and below, without those that hold no brain.
+    """The slices with tumour core (what models are trained on) and a few above and below, if there is brain.
 
-    Raises ``InputError`` when there is no tumour at all.
+    Raises ``InputError`` when there is no tumour core at all.
     """
-    held = np.flatnonzero(np.any(tumour > 0, axis=(1, 2)))
+    held = np.flatnonzero(np.any(tumour_core(tumour), axis=(1, 2)))
     if held.size == 0:
         raise InputError(
             "The tumour mask is empty on the MNI grid, so there is nothing to predict. Check the mask and its labels."
@@ -33,9 +34,9 @@ def slices_with_tumour(tumour: LabelArray, brain: LabelArray) -> tuple[int, ...]
 
 
 def end_taper(chosen: Sequence[int], tumour: LabelArray) -> FloatArray:
-    """How much of each slice is used, float32 (z, 1, 1): all where tumour is, less towards the last, 0 beyond."""
-    holds_tumour = np.any(tumour > 0, axis=(1, 2))
-    away = ndimage.distance_transform_edt(~holds_tumour) if holds_tumour.any() else np.zeros(len(tumour))
+    """How much of each slice is used, float32 (z, 1, 1): all where core is, less towards the last, 0 beyond."""
+    holds_core = np.any(tumour_core(tumour), axis=(1, 2))
+    away = ndimage.distance_transform_edt(~holds_core) if holds_core.any() else np.zeros(len(tumour))
     weight = np.zeros((len(tumour), 1, 1), np.float32)
     weight[list(chosen), 0, 0] = np.clip(1.0 - away[list(chosen)] / (MARGIN_SLICES + 1), 0.0, 1.0)
     return weight

@@ -22,9 +22,11 @@ from .outcome_volume import (
     OUTCOME_COUNT,
     cavity_probability,
     change_weight,
+    ended,
     outcome_labels,
     smooth_shift,
     smooth_through_plane,
+    with_visible_tumour,
     without_islands,
 )
 from .triplet_slices import end_taper, slices_with_tumour, triplet_batch
@@ -104,9 +106,11 @@ def predict_case(
         probability = outcome_probability_of_image(synthesised, pre, tumour, inside & (ending > 0))
         weight = near_tumour(tumour > 0) * inside * ending
     else:
-        probability = without_islands(smooth_through_plane(_volume_of_outcome(drawn.outcome, chosen), inside), tumour)
+        drawn_outcome = ended(_volume_of_outcome(drawn.outcome, chosen), ending)
+        probability = without_islands(smooth_through_plane(drawn_outcome, inside), tumour)
         synthesised = _rendered(pipe, batches, parts, probability, shift, drawn.image, progress)
-        weight = change_weight(outcome_labels(probability) > 0, inside) * ending
+        weight = change_weight(outcome_labels(probability) > 0, inside) * np.minimum(2.0 * ending, 1.0)
+    probability = with_visible_tumour(probability, tumour * inside, shift)
     image = fuse(warp_tissue(pre, shift, brain), synthesised, weight, brain)
     return CasePrediction(image, outcome_labels(probability), probability, shift, weight, synthesised, chosen)
 

@@ -171,7 +171,7 @@ def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint64]:
         raise ValueError(
             f"Masks of {masks.shape[1:]} pixels cannot be packed; both sides must be multiples of {BLOCK}."
         )
-    return np.packbits(masks.reshape(len(masks), -1), axis=1).view(np.uint64)
+    return np.packbits(masks.reshape(len(masks), masks.shape[1] * masks.shape[2]), axis=1).view(np.uint64)
 
 
 def unpack(bits: NDArray[np.uint64], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -183,4 +183,4 @@ def block_counts(masks: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """Set pixels of each 16x16 block: (N, height, width) bool to (N, blocks)."""
     count, height, width = masks.shape
     blocks = masks.reshape(count, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return blocks.sum(axis=(2, 4), dtype=np.uint16).reshape(count, -1)
+    return blocks.sum(axis=(2, 4), dtype=np.uint16).reshape(count, height * width // BLOCK**2)

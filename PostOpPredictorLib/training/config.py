@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import InputError
+from ..model.settings import overlay, read_sections
 
 PARTS = ("denoiser", "renderer", "autoencoder")
 
@@ -19,7 +17,8 @@ class TrainingConfig:
     """``part``: which network learns. ``crop``: side of the square around the tumour in pixels, 0 = the whole panel.
 
     ``expected_share``: share of samples at the last time step, whose answer is the conditional mean (mode "mean").
-    ``outside_weight``: loss weight away from the lesion, 1 inside. ``neighbours``: the instruction is drawn from that many most similar slices.
+    ``outside_weight``: loss weight away from the lesion, 1 inside.
+    ``neighbours``: the instruction is drawn from that many most similar slices.
     """
 
     part: str = "denoiser"
@@ -46,7 +45,7 @@ class TrainingConfig:
             raise InputError(f"The setting 'part' is {self.part!r}; choose one of: {', '.join(PARTS)}.")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"The setting 'precision' is {self.precision!r}; choose float32 or bfloat16.")
-        if self.crop % 16:
+        if self.crop < 0 or self.crop % 16:
             raise InputError(
                 f"The setting 'crop' is {self.crop} pixels; give a multiple of 16, or 0 for the whole panel."
             )
@@ -55,24 +54,10 @@ class TrainingConfig:
                 raise InputError(f"The setting '{name}' is {getattr(self, name)}; give at least 1.")
 
 
-def training_from_mapping(values: dict[str, Any]) -> TrainingConfig:
-    """The defaults with ``values`` laid over them; an unknown name is an ``InputError``."""
-    known = {item.name for item in dataclasses.fields(TrainingConfig)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InputError(
-            f"The training configuration has no setting '{unknown[0]}'. Known: {', '.join(sorted(known))}."
-        )
-    return TrainingConfig(**values)
-
-
 def training_from_yaml(path: Path, **overrides: Any) -> TrainingConfig:
-    """The ``training:`` mapping of a YAML file, with ``overrides`` (None = not given) on top."""
-    try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path} could not be read as a YAML configuration ({error}). Give a text file of 'name: value' lines."
-        ) from error
+    """The section ``training:`` of a YAML file over the defaults, with ``overrides`` (None = not given) on top.
+
+    Raises ``InputError`` for an unknown name or a value that does not fit.
+    """
     given = {name: value for name, value in overrides.items() if value is not None}
-    return training_from_mapping({**document.get("training", {}), **given})
+    return overlay(TrainingConfig(), {**read_sections(path)["training"], **given}, "training.")

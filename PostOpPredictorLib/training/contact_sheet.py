@@ -15,24 +15,16 @@ from ..model.structure import decode_structure, encode_structure
 from .slices import PreparedSlices, TrainingBatch
 
 _COLOURS = (
-    torch.tensor([[0, 0, 0], [64, 160, 255], [255, 200, 0], [230, 40, 40], [60, 220, 120], [240, 240, 240]]).float()
-    / 255
+    torch.tensor([[0, 0, 0], [64, 160, 255], [255, 200, 0], [230, 40, 40], [60, 220, 120], [240, 240, 240]]) / 255
 )
 
 
 def write_contact_sheet(pipeline: PostOpPipeline, slices: PreparedSlices, path: Path, count: int = 10) -> None:
-    """One row a slice: pre, precedent post, true post, rendered from the true structure, mean, sample, then true and predicted structure."""
-    rows = slices.rows("val")
-    rows = (
-        rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
-        if len(rows)
-        else slices.rows("train")[:count]
-    )
-    generator = torch.Generator().manual_seed(0)
-    device = pipeline.device
-    batch = slices.batch(rows, slices.draw_instruction(rows, 1, generator), slices.sequences[-1], 0, generator).to(
-        device
-    )
+    """One row a slice: pre, precedent post, true post, rendered from the true structure, mean, sample, structures.
+
+    "mean" only with v-prediction; the true and the predicted structures only from a structure model.
+    """
+    batch = _shown(slices, count).to(pipeline.device)
     modes = [network.training for network in pipeline.networks]
     for network in pipeline.networks:
         network.eval()
@@ -43,6 +35,17 @@ def write_contact_sheet(pipeline: PostOpPipeline, slices: PreparedSlices, path: 
     pixels = (picture.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
     with whole_file(path) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary)
+
+
+def _shown(slices: PreparedSlices, count: int) -> TrainingBatch:
+    """Validation slices evenly through the file, else the first of training, with their best instruction."""
+    rows = slices.rows("val")
+    if len(rows):
+        rows = rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
+    else:
+        rows = slices.rows("train")[:count]
+    generator = torch.Generator().manual_seed(0)
+    return slices.batch(rows, slices.draw_instruction(rows, 1, generator), slices.sequences[-1], 0, generator)
 
 
 @torch.no_grad()

@@ -23,7 +23,10 @@ def denoising_loss(
     training: TrainingConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    """E || target - prediction ||^2 (paper's loss; target = noise or velocity), weighted around the lesion, conditions dropped at random."""
+    """The paper's loss E || target - prediction ||^2, where the target is noise or velocity.
+
+    Weighted around the lesion; tokens and instruction are dropped at random, independently.
+    """
     config = denoiser.config
     triplets, whole = batch.triplets, batch.whole
     size = len(triplets)

@@ -65,7 +65,7 @@ class _Filling:
     def _append(
         self, row: int, numbers: NDArray[np.integer], pool: PackedMasks, eligible: NDArray[np.bool_], found: int
     ) -> int:
-        """Put the best of ``pool`` (masks of the rows ``numbers``) behind the ``found`` first; returns the new count."""
+        """Put the best of ``pool`` (masks of rows ``numbers``) behind the first ``found``; returns the new count."""
         groups = self.groups
         dz = np.abs(groups.z[numbers].astype(np.int64) - int(groups.z[row])) * WORKING_GRID.spacing[2]
         eligible = eligible & (dz <= MAX_DZ_MM + 1e-6) & (groups.patient[numbers] != groups.patient[row])

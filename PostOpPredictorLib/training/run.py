@@ -17,9 +17,10 @@ from .trainer import Trainer
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """``config``: YAML with ``model:`` and ``training:``; ``data``: prepared slices; ``out``: run folder, gone on with when it exists.
+    """``config``: YAML with ``model:`` and ``training:``; ``data``: prepared slices; ``out``: run folder, old or new.
 
-    ``part`` and ``steps`` take the place of the configuration's when given. ``device``: "auto", "cpu" or "cuda".
+    A run that stopped goes on. ``part`` and ``steps`` take the place of the configuration's when given.
+    ``device``: "auto", "cpu" or "cuda".
     """
 
     config: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -21,8 +21,11 @@ _REQUIRED = ("tumour", "outcome", "brain", "shift", "z_mm", "split", "kind", "ne
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """Triplets with the answer: ``query_post`` (B, 1, y, x), ``query_outcome`` (B, y, x), ``query_shift`` (B, 3, y / 2, x / 2) mm,
-    ``lesion`` (B, 1, y, x): 1 near the tumour or anything the operation changed. ``whole``: the triplets before cropping."""
+    """Triplets with the answer.
+
+    ``query_post`` (B, 1, y, x); ``query_outcome`` (B, y, x); ``query_shift`` (B, 3, y / 2, x / 2) mm; ``lesion``
+    (B, 1, y, x): 1 near the tumour or anything the operation changed; ``whole``: the triplets before cropping.
+    """
 
     triplets: TripletBatch
     query_post: Tensor
@@ -43,9 +46,9 @@ class PreparedSlices:
         """Raises ``InputError`` when the file is missing, damaged, or not made by 'postop library prepare'."""
         try:
             with safe_open(path, framework="pt") as file:
-                self.metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items() if v[:1] in "[{"}
+                self.metadata = {k: json.loads(v) for k, v in (file.metadata() or {}).items() if v[:1] in ("[", "{")}
                 self.arrays: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, ValueError) as error:
             raise InputError(
                 f"{path} could not be read as prepared slices ({error}). Make it with 'postop library prepare'."
             ) from error
@@ -54,8 +57,14 @@ class PreparedSlices:
         if missing or not self.sequences:
             raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
 
+    @property
+    def panel(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        height, width = self.arrays["tumour"].shape[1:]
+        return height, width
+
     def rows(self, split: str, kind: int | None = None) -> Tensor:
-        """Indices of the slices of a split that have at least one neighbour; ``kind`` 0 phantom, 1 semi-real, 2 real."""
+        """Indices of the slices of a split with at least one neighbour; ``kind`` 0 phantom, 1 semi-real, 2 real."""
         chosen = (self.arrays["split"] == SPLITS.index(split)) & (self.arrays["neighbours"][:, 0] >= 0)
         if kind is not None:
             chosen &= self.arrays["kind"] == kind
@@ -64,7 +73,7 @@ class PreparedSlices:
     def batch(
         self, rows: Tensor, instruction: Tensor, sequence: str, crop: int, generator: torch.Generator
     ) -> TrainingBatch:
-        """Slices ``rows`` with the slices ``instruction`` as their instruction, cropped around the tumour when ``crop`` > 0."""
+        """Slices ``rows`` with the slices ``instruction`` as precedents, cropped around the tumour if ``crop`` > 0."""
         whole = self._triplets(rows, instruction, sequence)
         post = self._image(f"post_{sequence}", rows)
         outcome = self.arrays["outcome"][rows]
@@ -74,12 +83,7 @@ class PreparedSlices:
             return TrainingBatch(whole, post, outcome, shift, lesion, whole)
         corners = _corners(label_mask(whole.query_tumour, CORE_LABELS), crop, generator)
         cut = _Cutter(corners, crop)
-        triplets = TripletBatch(
-            *(cut(getattr(whole, name)) for name in _TRIPLET_ARRAYS),
-            z_mm=whole.z_mm,
-            corner=corners,
-            has_instruction=whole.has_instruction,
-        )
+        triplets = replace(whole, **{name: cut(getattr(whole, name)) for name in _TRIPLET_ARRAYS}, corner=corners)
         return TrainingBatch(triplets, cut(post), cut(outcome), cut(shift, 2), cut(lesion), whole)
 
     def draw_instruction(self, rows: Tensor, neighbours: int, generator: torch.Generator) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ from .slices import PreparedSlices, TrainingBatch
 
 
 class Trainer:
-    """Trains one part of a pipeline in a run folder: ``model/`` (EMA weights, a loadable pipeline), ``state-PART.pt``, ``log-PART.jsonl``, sheets.
+    """Trains one part of a pipeline in a run folder.
 
-    A run folder that holds a state of the same part goes on from there; other parts of an existing ``model/`` are kept as they are.
+    The folder holds ``model/`` (EMA weights, a loadable pipeline), ``state-PART.pt``, ``log-PART.jsonl`` and contact
+    sheets. One that holds a state of the same part goes on from there; other parts of its ``model/`` stay as they are.
     """
 
     def __init__(
@@ -38,6 +41,9 @@ class Trainer:
         self.training, self.slices, self.run, self.device = training, slices, Path(run), torch.device(device)
         self.run.mkdir(parents=True, exist_ok=True)
         self.pipeline = self._pipeline(model)
+        height, width = slices.panel
+        if training.crop > min(height, width):
+            raise InputError(f"The crop of {training.crop} pixels is larger than the slices ({height} x {width}).")
         if training.part == "renderer" and self.pipeline.renderer is None:
             raise InputError("An image model has no renderer to train: set 'target: structure' or another 'part'.")
         if training.part == "autoencoder" and not isinstance(self.pipeline.autoencoder, GreyAutoencoderKL):
@@ -82,10 +88,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the EMA weights as a pipeline and the whole state, each whole or not at all."""
-        self.ema.store(self.learning)
-        self.ema.copy_to(self.learning)
-        self.pipeline.save(self.run / "model", replace=True)
-        self.ema.restore(self.learning)
+        with self._averaged_weights():
+            self.pipeline.save(self.run / "model", replace=True)
         state = {
             "step": self.step,
             "training": dataclasses.asdict(self.training),
@@ -105,7 +109,8 @@ class Trainer:
         pipeline = PostOpPipeline.from_pretrained(folder)
         if pipeline.config_tree != model:
             raise InputError(
-                f"{folder} holds a model of another configuration. Train into another folder, or give its configuration."
+                f"{folder} holds a model of another configuration. "
+                "Train into another folder, or give its configuration."
             )
         for network in pipeline.networks:
             network.requires_grad_(True)
@@ -159,13 +164,13 @@ class Trainer:
         if self.training.part == "renderer":
             assert self.pipeline.renderer is not None
             return rendering_loss(self.pipeline.renderer, batch, self.training, generator)
-        return self.pipeline.autoencoder.training_loss(batch.query_post)
+        return self.pipeline.autoencoder.training_loss(batch.query_post, generator)
 
     def _draw(self, generator: torch.Generator) -> TrainingBatch:
         phantom, semi_real = self.slices.rows("train", 0), self.slices.rows("train", 1)
         others = self.slices.rows("train") if not len(phantom) else phantom
         size = self.training.batch_size
-        from_semi = int(round(size * self.training.semi_real_share)) if len(semi_real) else 0
+        from_semi = round(size * self.training.semi_real_share) if len(semi_real) else 0
         rows = torch.cat([_some(others, size - from_semi, generator), _some(semi_real, from_semi, generator)])
         instruction = self.slices.draw_instruction(rows, self.training.neighbours, generator)
         sequence = self.slices.sequences[int(torch.randint(len(self.slices.sequences), (1,), generator=generator))]
@@ -179,10 +184,19 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
     def _sheet(self) -> None:
+        path = self.run / f"sheet-{self.training.part}-{self.step:06d}.png"
+        with self._averaged_weights():
+            write_contact_sheet(self.pipeline, self.slices, path)
+
+    @contextlib.contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """The pipeline with its EMA weights; an interrupt, too, brings the learning ones back."""
         self.ema.store(self.learning)
-        self.ema.copy_to(self.learning)
-        write_contact_sheet(self.pipeline, self.slices, self.run / f"sheet-{self.training.part}-{self.step:06d}.png")
-        self.ema.restore(self.learning)
+        try:
+            self.ema.copy_to(self.learning)
+            yield
+        finally:
+            self.ema.restore(self.learning)
 
 
 def _learnable(network: nn.Module) -> list[nn.Parameter]:

@@ -19,7 +19,7 @@ OF_THE_COMMAND_LINE = {"jobs", "doctor", "__main__", "__init__"}
 # yaml comes with huggingface_hub, without which diffusers cannot be imported.
 BARE_MACHINE = {"torch", "diffusers", "numpy", "safetensors", "segment_anything", "yaml"}
 NEVER = {"slicer", "qt", "ctk", "pickle", "shelve", "torchvision", "joblib"}
-NAME_TO_INSTALL = {"SimpleITK": "simpleitk", "yaml": "pyyaml", "segment_anything": "segment-anything"}
+NAME_TO_INSTALL = {"SimpleITK": "simpleitk", "yaml": "pyyaml", "PIL": "pillow", "segment_anything": "segment-anything"}
 OPTIONAL = {"accelerate", "vtk"}
 
 

@@ -187,7 +187,7 @@ def test_json_holds_stage_progress_and_result_and_nothing_else(
     assert (progress["type"], progress["step"], progress["of"]) == ("progress", 1, 2)
     assert result == {"type": "result", "out": str(Path("a") / "b"), "made": None}
     assert "a library talks" in err and "C part" in err
-    print("standard output works again")
+    os.write(1, b"standard output works again\n")
     assert capfd.readouterr().out == "standard output works again\n"
 
 
@@ -275,6 +275,38 @@ def test_a_signal_cancels_and_leaves_nothing_half_written(tmp_path: Path, number
     assert process.returncode == 130
     assert err.startswith("Cancelled") and len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break differently there")
+def test_a_reader_of_json_that_went_away_ends_the_work_quietly() -> None:
+    code = """
+        import time
+        from dataclasses import dataclass
+        from PostOpPredictorLib.cli import app
+        from PostOpPredictorLib.cli.console import JsonLines, run_command
+
+        @dataclass
+        class Request: ...
+
+        def work(request: Request, progress) -> dict:
+            for _ in range(3000):
+                progress.stage("Working")
+                time.sleep(0.02)
+            return {}
+
+        @app.app.command("fake")
+        def fake(json_lines: JsonLines = False) -> None:
+            run_command(work, Request(), json_lines)
+
+        app.main(["fake", "--json"])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 130
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:

@@ -1,4 +1,4 @@
-"""One person's anatomy: tissue maps of a source brain, warped by a random flow, aged, and later pushed by the tumour."""
+"""One person's anatomy: tissue maps of a source brain, warped by a random flow, aged, later pushed by the tumour."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _ventricle_slope() -> FloatArray:
     ventricles = blur(csf * (depth > 20), 6.0)[::FLOW_STEP, ::FLOW_STEP, ::FLOW_STEP]
     low = low_shape(csf.shape, FLOW_STEP)
     ventricles = np.pad(ventricles, [(0, n - m) for n, m in zip(low, ventricles.shape, strict=True)])
-    slope = np.stack(np.gradient(ventricles)[::-1], axis=-1)
+    slope = np.stack([np.gradient(ventricles, axis=axis) for axis in (2, 1, 0)], axis=-1)
     return (slope / np.abs(slope).max()).astype(np.float32)
 
 
@@ -123,7 +123,7 @@ def coarse_tissue(person: Person) -> Tissue:
 
 
 def tissue_of(person: Person, rng: np.random.Generator, push: FloatArray) -> Tissue:
-    """The person's tissue on the working grid under the pull-back ``push`` (3, z, y, x) mm of a mass on the 3 mm lattice."""
+    """The person's tissue on the working grid under a mass's pull-back ``push`` (3, z, y, x) mm on the 3 mm lattice."""
     shape = template_maps().brain.shape
     flow = upsample(push + _pulled_flow(person.flow, push), shape, LOW)
     z, y, x = voxel_axes()
@@ -175,12 +175,13 @@ def _brain_mask(solid_bytes: FloatArray, spacing_mm: float) -> NDArray[np.bool_]
     """Brain with its sulci, fissures and ventricles, as a skull stripper leaves it."""
     step = round(3.0 / spacing_mm)
     mask = largest_part(blur(solid_bytes / np.float32(255), 3.0, spacing_mm) > 0.33)
-    low = mask[::step, ::step, ::step]
-    outside = ndimage.distance_transform_edt(~np.pad(low, 8)) * 3.0
-    inside = ndimage.distance_transform_edt(outside <= 18.0)[8:-8, 8:-8, 8:-8] * 3.0
-    deep = (inside > 18.0 + 7.0).astype(np.float32)
-    filled = upsample(deep, mask.shape, step) > 0.5 if step > 1 else deep > 0.5
-    return ndimage.binary_fill_holes(mask | filled)
+    low = np.pad(mask[::step, ::step, ::step], 8)
+    outside = ndimage.distance_transform_edt(~low) * 3.0
+    hull = ndimage.distance_transform_edt(outside <= 7.0) * 3.0 - 7.0
+    deep = ndimage.distance_transform_edt(outside <= 18.0) * 3.0 - 18.0
+    level = np.maximum(hull, deep - 7.0)[8:-8, 8:-8, 8:-8].astype(np.float32)
+    filled = upsample(level, mask.shape, step) if step > 1 else level
+    return ndimage.binary_fill_holes(mask | (filled > 1.0))
 
 
 def ventricle_weight(tissue: Tissue) -> FloatArray:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from ...imaging import template
 from ...imaging.grid import WORKING_GRID
-from .fields import FloatArray
+from ...imaging.volumes import read_volume
+from .fields import FloatArray, blur
 
 WM_LEVEL, GM_LEVEL, CSF_LEVEL = 0.82, 0.58, 0.16
 """T1 signal of healthy tissue before any scanner; DETAIL_ZERO is a residual of 0."""
@@ -56,8 +59,6 @@ def _as_bytes(probability: np.ndarray) -> NDArray[np.uint8]:
 @lru_cache(maxsize=1)
 def template_anatomy() -> SourceAnatomy:
     """The MNI template: sharpened tissue probabilities and the T1 detail that they do not explain."""
-    from ...imaging import template
-
     t1, gm, wm = (
         sitk.GetArrayFromImage(image).astype(np.float32)
         for image in (template.t1(), template.tissue("gm"), template.tissue("wm"))
@@ -82,7 +83,7 @@ def template_anatomy() -> SourceAnatomy:
 
 @dataclass(frozen=True)
 class TemplateMaps:
-    """Template tissue on the working grid (z, y, x), float32 in [0, 1]: priors for places, ventricles and registration."""
+    """Template tissue on the working grid (z, y, x), float32 in [0, 1]: priors for places and ventricles."""
 
     wm: FloatArray
     gm: FloatArray
@@ -93,8 +94,6 @@ class TemplateMaps:
 @lru_cache(maxsize=1)
 def template_maps() -> TemplateMaps:
     """The template's tissue maps on the working grid."""
-    from ...imaging import template
-
     gm, wm, t1 = (
         sitk.GetArrayFromImage(WORKING_GRID.resample(image)).astype(np.float32)
         for image in (template.tissue("gm"), template.tissue("wm"), template.t1())
@@ -122,13 +121,31 @@ ELOQUENT_PLACES: tuple[tuple[str, tuple[float, float, float], float, float, bool
 """Name, MNI RAS mm, width mm, weight, on both sides."""
 
 
+@lru_cache(maxsize=2)
+def eloquence(resection_map: Path | None = None) -> FloatArray:
+    """How much would be lost by operating at a place: (z, y, x) on the working grid, 0 safe to 1 forbidden.
+
+    ``resection_map``: a volume in MNI space with the probability that tumour at a place is resected (0 = not known);
+    where it is known it counts as much as the places named here.
+    """
+    places = _eloquent_places()
+    if resection_map is None:
+        return places
+    probability = sitk.GetArrayFromImage(WORKING_GRID.resample(read_volume(resection_map))).astype(np.float32)
+    known = ((probability > 0.02) & (probability <= 1)).astype(np.float32)
+    weight = blur(known, 5.0)
+    chance = blur(probability * known, 5.0) / np.maximum(weight, 1e-3)
+    real = np.clip((1 - chance) * np.float32(2.4), 0, 1)
+    share = np.float32(0.5) * np.clip(weight * 2, 0, 1)
+    return (places + share * (real - places)).astype(np.float32)
+
+
 @lru_cache(maxsize=1)
-def eloquence() -> FloatArray:
-    """How much would be lost by operating at a place: (z, y, x) on the working grid, 0 safe to 1 forbidden."""
+def _eloquent_places() -> FloatArray:
     z, y, x = voxel_axes()
-    safe = np.ones(WORKING_GRID.shape, np.float32)
+    safe: FloatArray = np.ones(WORKING_GRID.shape, np.float32)
     for _, (right, front, up), width, weight, both in ELOQUENT_PLACES:
         for side in (right, -right) if both else (right,):
             squared = (x + side) ** 2 + (y + front) ** 2 + (z - up) ** 2
             safe *= 1 - np.float32(weight) * np.exp(-squared / np.float32(2 * width**2))
-    return 1 - safe
+    return np.asarray(1 - safe, np.float32)

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from ...progress import Progress, SilentProgress
 from ..case import SimulatedCase, Split
+from ..library import CaseLibrary
+from ..semi_real import operations_plan, simulate_operations
 from .anatomy import coarse_tissue, random_person, tissue_of
 from .atlas import SourceAnatomy, eloquence, template_anatomy
 from .attributes import describe
 from .institutions import Practice, institutions
 from .other_people import anatomy_of_label_map, label_maps
 from .paint import post_signal
-from .scanner import misplaced, misregistration, one_window, random_settings, scan
+from .patient import Patient
+from .scanner import misplaced, misregistration, one_window, random_settings, scan, some_days_later
 from .signal import add_tumour, healthy_signal, random_levels
-from .surgery import Patient, operate
+from .surgery import operate
 from .tumour import grow, random_plan, tumour_in
 
-
 TEMPLATE_SHARE = 0.2
+"""How many phantoms have the template's anatomy when other people's is given."""
+
+Job = Callable[[], Iterable[SimulatedCase]]
 
 
 @dataclass(frozen=True)
@@ -38,15 +49,23 @@ class PlannedCase:
 
 
 def phantom_cohort_plan(n: int, seed: int, institution_count: int = 24) -> tuple[PlannedCase, ...]:
-    """``n`` phantom patients, shared out evenly over the institutions in a fixed random order."""
-    practices = institutions(seed, institution_count)
-    order = np.random.default_rng(np.random.SeedSequence([seed, 5])).permutation(institution_count)
+    """``n`` phantom patients, shared out evenly over the institutions in turn; a small cohort meets every split too."""
+    turns = _turns(institutions(seed, institution_count))
     plan = []
     for index in range(n):
-        practice = practices[int(order[index % institution_count])]
+        practice = turns[index % institution_count]
         name = f"sub-P{index + 1:04d}"
         plan.append(PlannedCase(name, name, seed, index, practice.name, institution_count, practice.split))
     return tuple(plan)
+
+
+def _turns(practices: tuple[Practice, ...]) -> list[Practice]:
+    """The institutions in the order in which they get patients: each split spread evenly over the round."""
+    places = []
+    for split in ("train", "val", "test"):
+        group = [p for p in practices if p.split == split]
+        places += [((k + 0.5) / len(group), p.name, p) for k, p in enumerate(group)]
+    return [practice for _, _, practice in sorted(places, key=lambda place: place[:2])]
 
 
 def practice_of(entry: PlannedCase) -> Practice:
@@ -69,13 +88,16 @@ def simulate_case(
     pre_signal = add_tumour(mass, healthy_signal(body, tissue, levels), tumour, plan, levels, tissue.brain)
     labels = tumour.labels
     patient = Patient(labels, tissue.brain, tissue.wm, tissue.csf)
-    operation = operate(patient, eloquence(), practice_of(entry), surgeon)
+    operation = operate(patient, eloquence(resection_map), practice_of(entry), surgeon)
     post = post_signal(pre_signal, levels, patient, operation, surgeon)
-    first = random_settings(scanner)
-    second = random_settings(scanner, similar_to=first)
+    first = random_settings(scanner, tissue.brain)
+    second = some_days_later(scanner, first, tissue.brain)
     post, brain_post = misplaced(post, tissue.brain, misregistration(scanner))
     pre_image, post_image = one_window(
-        scan(pre_signal, tissue.brain, first, scanner), scan(post, brain_post, second, scanner), tissue.brain, brain_post
+        scan(pre_signal, tissue.brain, first, scanner),
+        scan(post, brain_post, second, scanner),
+        tissue.brain,
+        brain_post,
     )
     attributes = describe(patient.core, operation.outcome, operation.eor_percent)
     return SimulatedCase(
@@ -104,4 +126,90 @@ def _source(rng: np.random.Generator, anatomy_folder: Path | None) -> SourceAnat
     return template_anatomy() if rng.random() < TEMPLATE_SHARE else anatomy_of_label_map(maps[choice])
 
 
-__all__: Sequence[str] = ["PlannedCase", "phantom_cohort_plan", "practice_of", "simulate_case"]
+def write_cohort(
+    library_folder: Path,
+    n: int,
+    seed: int,
+    workers: int = 1,
+    anatomy_folder: Path | None = None,
+    resection_map: Path | None = None,
+    real_cases_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> CaseLibrary:
+    """Simulate ``n`` phantom patients (and operate on the real ones) into the library, several processes at once.
+
+    Cases that the library holds already are kept, so an interrupted run goes on where it stopped; each case appears
+    whole. Raises ``Cancelled`` from ``progress``, ``LibraryError`` when the folder holds something else.
+    """
+    progress = progress or SilentProgress()
+    library = _opened(Path(library_folder))
+    present = {case.case_id for case in library.cases}
+    jobs: list[Job] = []
+    if real_cases_folder is not None:
+        for operations in operations_plan(real_cases_folder, seed):
+            if not present.issuperset(operations.case_ids):
+                skip = frozenset(present.intersection(operations.case_ids))
+                jobs.append(partial(simulate_operations, operations, resection_map=resection_map, skip=skip))
+    for entry in phantom_cohort_plan(n, seed):
+        if entry.case_id not in present:
+            jobs.append(partial(_one_case, entry, anatomy_folder, resection_map))
+    progress.stage("Simulating patients before and after surgery")
+    _run(jobs, library.folder, workers, progress)
+    return CaseLibrary.open(library.folder)
+
+
+def _opened(folder: Path) -> CaseLibrary:
+    """The library in ``folder``, made when there is none."""
+    if (folder / "dataset_description.json").exists():
+        return CaseLibrary.open(folder, allow_empty=True)
+    return CaseLibrary.create(folder)
+
+
+def _one_case(entry: PlannedCase, anatomy_folder: Path | None, resection_map: Path | None) -> tuple[SimulatedCase, ...]:
+    return (simulate_case(entry, anatomy_folder=anatomy_folder, resection_map=resection_map),)
+
+
+def _add(job: Job, folder: Path) -> None:
+    library = CaseLibrary.open(folder, allow_empty=True)
+    for case in job():
+        library.add(case)
+
+
+def _run(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) -> None:
+    """Do the jobs in ``workers`` processes of one thread each; stop at once when the user cancels."""
+    if workers <= 1:
+        for done, job in enumerate(jobs):
+            progress.step(done, len(jobs))
+            _add(job, folder)
+    else:
+        with _single_threaded(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            try:
+                waiting = {pool.submit(_add, job, folder) for job in jobs}
+                while waiting:
+                    progress.step(len(jobs) - len(waiting), len(jobs))
+                    finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    progress.step(len(jobs), len(jobs))
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Child processes started inside inherit one thread per library: the processes are the parallelism."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+__all__ = ["PlannedCase", "phantom_cohort_plan", "practice_of", "simulate_case", "write_cohort"]

@@ -23,10 +23,13 @@ def _spline_matrix(n_out: int, n_in: int, step: float, offset: float) -> FloatAr
     position = offset + np.arange(n_out) / step
     base = np.floor(position).astype(int)
     t = position - base
-    weights = np.stack(
-        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3],
-        axis=1,
-    ) / 6
+    weights = (
+        np.stack(
+            [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3],
+            axis=1,
+        )
+        / 6
+    )
     matrix = np.zeros((n_out, n_in))
     for k in range(4):
         np.add.at(matrix, (np.arange(n_out), np.clip(base - 1 + k, 0, n_in - 1)), weights[:, k])
@@ -34,7 +37,7 @@ def _spline_matrix(n_out: int, n_in: int, step: float, offset: float) -> FloatAr
 
 
 def upsample(control: FloatArray, shape: tuple[int, int, int], step: float, offset: float = 0.0) -> FloatArray:
-    """Cubic B-spline surface (..., z, y, x) of ``shape`` through ``control`` (..., a, b, c), whose points lie ``step`` voxels apart."""
+    """Cubic B-spline (..., z, y, x) of ``shape`` over ``control`` (..., a, b, c), its points ``step`` voxels apart."""
     mz, my, mx = (_spline_matrix(n, m, step, offset) for n, m in zip(shape, control.shape[-3:], strict=True))
     out = np.matmul(control.astype(np.float32), mx.T)
     out = np.matmul(my, out)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...imaging.grid import WORKING_GRID
 from .fields import Crop, FloatArray, control_shape, upsample
 
 Split = Literal["train", "val", "test"]
@@ -16,9 +17,9 @@ Split = Literal["train", "val", "test"]
 MAP_SCALE_MM = 42.0
 
 HABITS: Mapping[str, tuple[float, float, float, float]] = {
-    # name: (lowest institution mean, highest institution mean, spread of the map over the brain, spread between patients)
-    "tolerance": (0.30, 0.75, 0.16, 0.04),
-    "margin_mm": (-1.0, 5.5, 2.2, 0.5),
+    # lowest and highest mean of an institution, spread of its map over the brain, spread between its patients
+    "tolerance": (0.10, 0.62, 0.15, 0.04),
+    "margin_mm": (-3.0, 5.5, 2.0, 0.5),
     "fluid": (0.0, 0.75, 0.20, 0.04),
     "blood_rim_mm": (-1.5, 3.0, 1.4, 0.3),
     "blood_layer": (-0.25, 0.36, 0.14, 0.04),
@@ -69,15 +70,15 @@ def _practice(name: str, split: Split, rng: np.random.Generator, shape: tuple[in
 
 @lru_cache(maxsize=4)
 def institutions(seed: int, count: int = 24) -> tuple[Practice, ...]:
-    """The cohort's institutions: of 24, 18 train, 2 val and 4 test, in proportion for other counts (at least one each)."""
-    from ...imaging.grid import WORKING_GRID
-
+    """The cohort's institutions: of 24, 18 train, 2 val, 4 test; in proportion for other counts, at least one each."""
     tests, vals = max(1, round(count / 6)), max(1, round(count / 12))
     order = np.random.default_rng(np.random.SeedSequence([seed, 24, 1])).permutation(count)
     split: dict[int, Split] = {int(k): "train" for k in order}
     split.update({int(k): "test" for k in order[:tests]})
     split.update({int(k): "val" for k in order[tests : tests + vals]})
     return tuple(
-        _practice(f"I{k + 1:02d}", split[k], np.random.default_rng(np.random.SeedSequence([seed, k, 7])), WORKING_GRID.shape)
+        _practice(
+            f"I{k + 1:02d}", split[k], np.random.default_rng(np.random.SeedSequence([seed, k, 7])), WORKING_GRID.shape
+        )
         for k in range(count)
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from .fields import BoolArray, FloatArray, blur, pull_where, ramp, smooth_noise
+from .patient import Patient
 from .signal import TissueLevels
-from .surgery import Operation, Patient
+from .surgery import Operation
 
 RESOLVED_OEDEMA_GAIN = 0.20
 NEW_OEDEMA_LOSS = 0.20
@@ -25,7 +26,9 @@ def post_signal(
     grain = smooth_noise(rng, patient.brain.shape, 4.0)
     lumps = smooth_noise(rng, patient.brain.shape, 10.0)
     moves = np.sqrt((operation.shift**2).sum(-1))
-    was_wet = blur(pull_where((patient.tumour == 2).astype(np.float32), operation.shift, (moves > 0.02) & patient.brain), 1.0)
+    was_wet = blur(
+        pull_where((patient.tumour == 2).astype(np.float32), operation.shift, (moves > 0.02) & patient.brain), 1.0
+    )
     return {
         sequence: _paint(image, levels[sequence], sequence, patient, operation, was_wet, grain, lumps)
         for sequence, image in pre.items()
@@ -69,4 +72,4 @@ def _filling(levels: TissueLevels, operation: Operation, grain: FloatArray, lump
     fluid = levels.csf + span * (np.float32(0.55) * operation.fluid + np.float32(0.012) * grain)
     blood = levels.csf + span * (np.float32(1.10) + np.float32(0.10) * lumps + np.float32(0.05) * grain)
     value = fluid + operation.blood * (blood - fluid)
-    return value + operation.air * (np.float32(0.02) - value)
+    return (value + operation.air * (np.float32(0.3 * levels.csf) - value)).astype(np.float32)

@@ -85,7 +85,9 @@ def _vessels(rng: np.random.Generator, tissue: Tissue) -> FloatArray:
                 continue
             knots = np.array(points, float) * (side, 1, 1) + rng.normal(0, 1.6, (len(points), 3))
             t = np.linspace(0, len(knots) - 1, 60 * len(knots))
-            path = np.stack([ndimage.map_coordinates(knots[:, c], [t], order=3, mode="nearest") for c in range(3)], axis=1)
+            path = np.stack(
+                [ndimage.map_coordinates(knots[:, c], [t], order=3, mode="nearest") for c in range(3)], axis=1
+            )
             voxels = np.stack([path[:, 2] - z0, -path[:, 1] - y0, -path[:, 0] - x0], axis=1) / 1.5
             index = tuple(np.rint(voxels).astype(int).T)
             np.maximum.at(volume, index, np.float32(radius * rng.uniform(0.7, 1.2)))
@@ -94,7 +96,7 @@ def _vessels(rng: np.random.Generator, tissue: Tissue) -> FloatArray:
 
 @dataclass(frozen=True)
 class BrainRim:
-    """Soft masks at the edge of the stripped brain: ``bright`` pial vessels, dura and sinus, ``dark`` remains of bone and air."""
+    """Soft masks at the edge of the stripped brain: ``bright`` pial vessels, dura, sinus; ``dark`` bone and air."""
 
     bright: FloatArray
     dark: FloatArray
@@ -106,7 +108,9 @@ def _rim_of_the_brain(rng: np.random.Generator, tissue: Tissue) -> BrainRim:
     depth = upsample(ndimage.distance_transform_edt(tissue.brain[::2, ::2, ::2]).astype(np.float32) * 3.0, shape, 2)
     threads = 1 - np.abs(smooth_noise(rng, shape, 7.0)) * np.float32(3.4)
     strength = ramp(smooth_noise(rng, shape, 20.0), -0.6, 1.2)
-    bright = np.clip(threads, 0, 1) * strength * ramp(tissue.csf, 0.3, 0.75) * ramp(-depth, -17.0, -6.0) * np.float32(0.9)
+    bright = (
+        np.clip(threads, 0, 1) * strength * ramp(tissue.csf, 0.3, 0.75) * ramp(-depth, -17.0, -6.0) * np.float32(0.9)
+    )
     edge = ramp(-depth, -4.2, -1.6)
     scraps = ramp(smooth_noise(rng, shape, 9.0), 1.2, 2.0)
     z, y, x = voxel_axes()

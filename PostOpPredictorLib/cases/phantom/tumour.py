@@ -62,7 +62,7 @@ def random_plan(rng: np.random.Generator) -> TumourPlan:
     """Core volume log-normal (5, 50, 95 %: 10, 29, 61 ml once the mass has pushed), 15 % low grade."""
     low_grade = bool(rng.random() < 0.15)
     return TumourPlan(
-        core_ml=float(np.clip(np.exp(rng.normal(np.log(28), 0.53)), 6, 95)),
+        core_ml=float(np.clip(np.exp(rng.normal(np.log(25), 0.55)), 5, 75)),
         low_grade=low_grade,
         solid=bool(rng.random() < (0.5 if low_grade else 0.16)),
         rim_mm=float(np.exp(rng.normal(np.log(4.0), 0.35))),
@@ -74,7 +74,7 @@ def random_plan(rng: np.random.Generator) -> TumourPlan:
 
 @dataclass(frozen=True)
 class Growth:
-    """A grown mass on the 3 mm lattice: cell ``density`` (z, y, x), its core ``threshold`` and the ``push`` (3, z, y, x) mm."""
+    """A mass on the 3 mm lattice: cell ``density`` (z, y, x), its core ``threshold`` and ``push`` (3, z, y, x) mm."""
 
     density: FloatArray
     threshold: float
@@ -101,7 +101,9 @@ def tumour_in(rng: np.random.Generator, growth: Growth, tissue: Tissue, plan: Tu
     fine = upsample(growth.density, shape, 2)
     crop = crop_around(fine > 0.02, 14.0)
     spread = np.log(np.maximum(pull(fine, push[crop], crop), 1e-4) / growth.threshold)
-    rough = np.float32(0.22) * smooth_noise(rng, spread.shape, 7.0) + np.float32(0.10) * smooth_noise(rng, spread.shape, 3.5)
+    rough = np.float32(0.22) * smooth_noise(rng, spread.shape, 7.0) + np.float32(0.10) * smooth_noise(
+        rng, spread.shape, 3.5
+    )
     level = blur(spread + rough - np.float32(1.2) * ramp(tissue.csf[crop], 0.6, 1.0), 1.0)
     brain = tissue.brain[crop]
     core = closed(largest_part((level > 0) & brain), 4.0)
@@ -114,11 +116,15 @@ def _density(rng: np.random.Generator, tissue: Tissue, plan: TumourPlan) -> tupl
     wm, csf = tissue.wm, blur(tissue.csf, 1.5, 3.0)
     brain = ndimage.binary_erosion(tissue.brain)
     seed = _seed_place(rng, wm, brain & (csf < 0.3))
-    box: Crop = tuple(slice(max(0, s - GROWTH_BOX), min(n, s + GROWTH_BOX)) for s, n in zip(seed, wm.shape, strict=True))  # type: ignore[assignment]
+    box: Crop = tuple(
+        slice(max(0, s - GROWTH_BOX), min(n, s + GROWTH_BOX)) for s, n in zip(seed, wm.shape, strict=True)
+    )  # type: ignore[assignment]
     shape = tuple(s.stop - s.start for s in box)
-    open_tissue = ramp(1 - csf[box], 0.35, 0.8) * brain[box]
+    open_tissue = ramp(1 - csf[box], 0.35, 0.8) * (brain & ~_falx())[box]
     speed = np.exp(np.float32(0.45) * smooth_noise(rng, shape, 14.0, 3.0))
-    diffusion = np.float32(1.25 / 9) * (np.float32(0.22) + np.float32(0.78) * wm[box]) * np.minimum(speed, 1.9) * open_tissue
+    diffusion = (
+        np.float32(1.25 / 9) * (np.float32(0.22) + np.float32(0.78) * wm[box]) * np.minimum(speed, 1.9) * open_tissue
+    )
     growth = np.float32(0.13) * np.exp(np.float32(0.4) * smooth_noise(rng, shape, 18.0, 3.0)) * open_tissue
     density = _seeds(rng, seed, box, shape, plan) * (open_tissue > 0.3)
     goal = plan.core_ml * 1.04
@@ -140,11 +146,23 @@ def _grow_step(density: FloatArray, diffusion: FloatArray, growth: FloatArray) -
     return np.clip(density + change, 0, 1)
 
 
+def _falx() -> NDArray[np.bool_]:
+    """The midline above and in front of the callosum, which a tumour does not cross, on the 3 mm lattice."""
+    z, y, x = (axis[::2, ::2, ::2] for axis in voxel_axes())
+    return (np.abs(x) < 2.5) & ((z > 30) | (y < -38) | (y > 42))
+
+
 def _seed_place(rng: np.random.Generator, wm: FloatArray, allowed: NDArray[np.bool_]) -> tuple[int, int, int]:
     """A voxel (z, y, x) of the 3 mm grid where gliomas begin: cerebral white matter near the cortex more than deep."""
     z, y, x = (axis[::2, ::2, ::2] for axis in voxel_axes())
     weight = (wm + 0.15) * allowed * (np.abs(x) > 7) * (z > -34)
-    weight = weight * ((y < 34) | (z > 4)) * ramp(np.abs(x) + np.zeros_like(weight), 8.0, 30.0) * ~((z < -8) & (np.abs(x) < 26))
+    weight = weight * (1 + 0.9 * ((z < 12) & (np.abs(x) > 30)) + 0.5 * (y > 18) - 0.5 * (y < -38))
+    weight = (
+        weight
+        * ((y < 34) | (z > 4))
+        * ramp(np.abs(x) + np.zeros_like(weight), 8.0, 30.0)
+        * ~((z < -8) & (np.abs(x) < 26))
+    )
     chance = weight.ravel().astype(np.float64)
     place = np.unravel_index(rng.choice(chance.size, p=chance / chance.sum()), weight.shape)
     return int(place[0]), int(place[1]), int(place[2])
@@ -179,9 +197,11 @@ def radial_field(region: NDArray[np.bool_], brain: NDArray[np.bool_], radius_mm:
     small = region.astype(np.float32)
     near = blur(small, max(4.0, 0.55 * radius_mm), 3.0)
     far = blur(small, max(8.0, 1.2 * radius_mm), 3.0)
-    slope = np.stack(np.gradient(near / max(near.max(), 1e-6) + np.float32(1.2) * far / max(far.max(), 1e-6))[::-1], axis=0)
+    slope = np.stack(
+        np.gradient(near / max(near.max(), 1e-6) + np.float32(1.2) * far / max(far.max(), 1e-6))[::-1], axis=0
+    )
     depth = ndimage.distance_transform_edt(brain) * 3.0
-    slope = slope * ramp(depth.astype(np.float32), 1.0, 13.0)
+    slope = slope * blur(ramp(depth.astype(np.float32), 2.0, 13.0), 4.0, 3.0)
     return (slope / max(float(np.sqrt((slope**2).sum(0)).max()), 1e-9)).astype(np.float32)
 
 
@@ -197,7 +217,7 @@ def _labelled(
     depth = signed_distance(core)
     enhancing = _rim(rng, plan, depth)
     reach = np.float32(-(0.5 + 2.8 * plan.oedema)) + np.float32(0.35) * smooth_noise(rng, depth.shape, 12.0)
-    oedema = ramp(level - reach, -0.35, 0.35) * ramp(wm, 0.25, 0.75) * ~core
+    oedema = ramp(level - reach, -0.55, 0.55) * ramp(wm, 0.25, 0.75) * ~core
     oedema = blur(oedema, 1.0) * (1 - core)
     labels = np.zeros(depth.shape, np.uint8)
     labels[(oedema > 0.45) & ~core] = 2
@@ -212,12 +232,14 @@ def _labelled(
 
 
 def _rim(rng: np.random.Generator, plan: TumourPlan, depth: FloatArray) -> FloatArray:
-    """Soft weight of contrast enhancement inside the core: an irregular rim with nodules, a solid mass, or faint patches."""
+    """Soft weight of enhancement inside the core: an irregular rim with nodules, a solid mass, or faint patches."""
     shape = depth.shape
     patches = smooth_noise(rng, shape, 9.0) + np.float32(0.6) * smooth_noise(rng, shape, 5.0)
     if plan.low_grade:
         return ramp(patches - np.float32(2.2), -0.3, 0.3) * (depth > 0)
-    thickness = np.float32(plan.rim_mm) * np.exp(np.float32(0.42) * smooth_noise(rng, shape, 16.0) + np.float32(0.2) * patches)
+    thickness = np.float32(plan.rim_mm) * np.exp(
+        np.float32(0.42) * smooth_noise(rng, shape, 16.0) + np.float32(0.2) * patches
+    )
     if plan.solid:
         thickness = thickness * np.float32(3.5) * np.exp(np.float32(0.4) * patches)
     rim = ramp(thickness - depth, -0.9, 0.9)

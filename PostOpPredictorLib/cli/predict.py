@@ -1,0 +1,144 @@
+"""``postop predict``: one patient's scan and tumour mask in, a predicted post-operative scan out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import JsonLines, run_command
+
+
+class Sequence(StrEnum):
+    """The sequence of the scan."""
+
+    AUTO = "auto"
+    T1W = "T1w"
+    T1WCE = "T1wCE"
+
+
+class Mode(StrEnum):
+    """How the model is sampled."""
+
+    MEAN = "mean"
+    SAMPLE = "sample"
+    AVERAGE = "average"
+
+
+class Retrieval(StrEnum):
+    """How precedents are chosen."""
+
+    TUMOUR = "tumour"
+    IMAGE = "image"
+    RANDOM = "random"
+
+
+class Per(StrEnum):
+    """Whether one precedent serves the whole volume or each slice has its own."""
+
+    VOLUME = "volume"
+    SLICE = "slice"
+
+
+class Start(StrEnum):
+    """Where sampling starts."""
+
+    NOISE = "noise"
+    COMPOSITE = "composite"
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def predict(
+        pre: Annotated[
+            Path, typer.Option(help="T1-weighted scan before surgery: a file, or a folder of DICOM slices.")
+        ],
+        tumor: Annotated[Path, typer.Option("--tumor", "--tumour", help="Label map of the tumour.")],
+        out: Annotated[Path, typer.Option(help="New folder for the prediction.")],
+        labels: Annotated[
+            str, typer.Option(help="What the labels mean: brats, brats2023, lumiere, any, or the core's labels (1,4).")
+        ] = "brats",
+        brain: Annotated[Path | None, typer.Option(help="Brain mask (default: made here).")] = None,
+        sequence: Annotated[Sequence, typer.Option(help="Sequence of the scan.")] = Sequence.AUTO,
+        library: Annotated[Path | None, typer.Option(help="Case library (default: simulated patients).")] = None,
+        model: Annotated[Path | None, typer.Option(help="Model folder (default: the shipped one).")] = None,
+        mode: Annotated[
+            Mode, typer.Option(help="Expected outcome, one plausible one, or the mean of several.")
+        ] = Mode.MEAN,
+        steps: Annotated[int | None, typer.Option(help="Denoising steps of sample and average.")] = None,
+        samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
+        seed: Annotated[int, typer.Option(help="The same seed gives the same prediction.")] = 0,
+        guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.")] = None,
+        start: Annotated[Start, typer.Option(help="Start sampling from noise or from the composite.")] = Start.NOISE,
+        k: Annotated[int, typer.Option("-k", help="Similar cases to list; the first is followed.")] = 3,
+        retrieval: Annotated[
+            Retrieval, typer.Option(help="Choose cases by tumour, image or at random.")
+        ] = Retrieval.TUMOUR,
+        per: Annotated[Per, typer.Option(help="One case for the volume, or one for each slice.")] = Per.VOLUME,
+        institution: Annotated[str | None, typer.Option(help="Only cases operated there.")] = None,
+        device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")] = False,
+        json_lines: JsonLines = False,
+    ) -> None:
+        """Predict how a brain may look on MRI after its tumour was operated on (synthetic; research only)."""
+        from ..prediction.predictor import predict_command
+        from ..prediction.request import PredictionRequest
+
+        request = PredictionRequest(
+            pre=pre,
+            tumour=tumor,
+            out=out,
+            labels=labels,
+            brain=brain,
+            sequence=sequence.value,
+            library=library,
+            model=model,
+            mode=mode.value,
+            steps=steps,
+            samples=samples,
+            seed=seed,
+            guidance=guidance,
+            start=start.value,
+            k=k,
+            retrieval=retrieval.value,
+            per=per.value,
+            institution=institution,
+            device=device.value,
+            overwrite=overwrite,
+        )
+        run_command(predict_command, request, json_lines, summary_text)
+
+
+def summary_text(result: Mapping[str, Any]) -> str:
+    """What is printed for a person at the end."""
+    warning = typer.style("SYNTHETIC: for research only, not for clinical decisions.", fg="yellow")
+    if result["no_similar_case"]:
+        precedent = typer.style("NO SIMILAR CASE in the library: predicted without a precedent.", fg="red", bold=True)
+    else:
+        precedent = f"Precedent: {result['precedent']} (IoU of the tumours {result['precedent_iou']:.2f})"
+    return "\n".join(
+        [
+            precedent,
+            f"Tumour core {result['tumour_ml']:.1f} ml, predicted cavity {result['cavity_ml']:.1f} ml, "
+            f"predicted residual {result['residual_ml']:.1f} ml (extent of resection {result['eor_percent']:.0f} %)",
+            f"Sequence {result['sequence']}: {result['sequence_reason']}",
+            f"Alignment: {result['registration']}",
+            f"Picture: {result['files']['figure']}",
+            f"All files: {result['folder']}",
+            warning,
+        ]
+    )

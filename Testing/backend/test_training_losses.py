@@ -1,0 +1,101 @@
+"""What is made small in training: drawn, weighted and dropped as configured."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import a_batch, tiny_config, write_prepared
+
+from PostOpPredictorLib.model.layouts import quadrant
+from PostOpPredictorLib.model.pipeline import PostOpPipeline
+from PostOpPredictorLib.model.triplet import TripletBatch
+from PostOpPredictorLib.training.config import TrainingConfig
+from PostOpPredictorLib.training.losses import _latent_weight, denoising_loss, rendering_loss
+from PostOpPredictorLib.training.slices import PreparedSlices, TrainingBatch
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> PreparedSlices:
+    return PreparedSlices(write_prepared(tmp_path_factory.mktemp("prepared") / "slices.safetensors"))
+
+
+class AnswersZero:
+    """Stands for the denoiser's networks: predicts 0 and keeps times and conditions."""
+
+    def __init__(self, pipeline: PostOpPipeline, **changes: Any) -> None:
+        self.config = dataclasses.replace(pipeline.config_tree, **changes)
+        self.inner = pipeline.denoiser
+        self.times: list[int] = []
+        self.dropped_tokens = self.dropped_instructions = self.samples = 0
+
+    def target_latents(self, triplets: TripletBatch, post: Any, outcome: Any, shift: Any) -> torch.Tensor:
+        return self.inner.target_latents(triplets, post, outcome, shift)
+
+    def tokens(self, triplets: TripletBatch, drop: torch.Tensor) -> torch.Tensor:
+        self.dropped_tokens += int(drop.sum())
+        return torch.zeros(len(drop), 2, 16)
+
+    def condition(self, triplets: TripletBatch, tokens: torch.Tensor) -> None:
+        assert triplets.has_instruction is not None
+        self.dropped_instructions += int((~triplets.has_instruction).sum())
+        self.samples += len(triplets)
+
+    def __call__(self, noisy: torch.Tensor, times: torch.Tensor, condition: None) -> torch.Tensor:
+        self.times += times.tolist()
+        return torch.zeros_like(noisy)
+
+
+@pytest.mark.parametrize(("prediction_type", "share"), [("v_prediction", 0.5), ("epsilon", 0.0)])
+def test_time_steps_and_condition_dropout_are_drawn_as_configured(
+    slices: PreparedSlices, prediction_type: str, share: float
+) -> None:
+    pipeline = PostOpPipeline.of(tiny_config(prediction_type=prediction_type))
+    fake = AnswersZero(pipeline, condition_dropout=0.2)
+    generator, batch = torch.Generator().manual_seed(0), a_batch(slices)
+    for _ in range(150):
+        denoising_loss(fake, pipeline.scheduler, batch, TrainingConfig(expected_share=share), generator)  # type: ignore[arg-type]
+    at_the_end = sum(time == 999 for time in fake.times) / len(fake.times)
+    assert at_the_end == pytest.approx(share, abs=0.06)
+    assert min(fake.times) < 50, "and all other times, too"
+    assert fake.dropped_tokens / fake.samples == pytest.approx(0.2, abs=0.05)
+    assert fake.dropped_instructions / fake.samples == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_loss_is_weighted_around_the_lesion(slices: PreparedSlices) -> None:
+    pipeline = PostOpPipeline.of(tiny_config(target="image", prediction_type="epsilon"))
+    batch = a_batch(slices, crop=0)
+    fake, settings = AnswersZero(pipeline), TrainingConfig(outside_weight=0.0)
+    nowhere = dataclasses.replace(batch, lesion=torch.zeros_like(batch.lesion))
+    everywhere = dataclasses.replace(batch, lesion=torch.ones_like(batch.lesion))
+
+    def loss(of: TrainingBatch) -> float:
+        generator = torch.Generator().manual_seed(0)
+        return float(denoising_loss(fake, pipeline.scheduler, of, settings, generator))  # type: ignore[arg-type]
+
+    assert loss(nowhere) == 0
+    assert loss(everywhere) == pytest.approx(1, abs=0.1), "the mean square of unit noise"
+    assert 0.05 < loss(batch) < 0.9
+
+
+def test_with_all_quadrants_noised_the_lesion_weighs_in_the_answers_quadrant_alone(slices: PreparedSlices) -> None:
+    config = tiny_config(target="image", layout="grid", noised="full")
+    weight = _latent_weight(torch.ones(1, 1, 32, 32), torch.zeros(1, 16, 16, 16), config, TrainingConfig())
+    assert quadrant(weight).eq(1).all()
+    quadrant(weight)[:] = 0.2
+    assert weight.eq(0.2).all()
+
+
+def test_the_renderer_learns_from_a_structure_as_uncertain_as_a_predicted_one(slices: PreparedSlices) -> None:
+    renderer = PostOpPipeline.of(tiny_config()).renderer
+    torch.nn.init.normal_(renderer.conv_out.weight, std=0.1)
+    batch = a_batch(slices)
+
+    def loss(noise: float, seed: int) -> float:
+        settings = TrainingConfig(structure_noise=noise)
+        return float(rendering_loss(renderer, batch, settings, torch.Generator().manual_seed(seed)).detach())
+
+    assert loss(0.0, 0) == loss(0.0, 1)
+    assert loss(0.3, 0) != loss(0.3, 1)
