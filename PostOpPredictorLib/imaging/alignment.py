@@ -1,5 +1,4 @@
-"""The search for the affine transform that lays the MNI template over a scan: Mattes mutual information, several
-starts."""
+"""The affine transform that lays the MNI template over a scan: mutual information, several starts."""
 
 from __future__ import annotations
 
@@ -98,8 +97,7 @@ class Search:
         return finest[0][1] if finest else best
 
     def _attempt(self, start: sitk.Transform, level: _Level, masked: bool) -> list[_Found]:
-        """Metric (smaller is better) and transform after the search on one level; nothing when the search ran off the
-        image."""
+        """Metric (smaller is better) and transform after the search on one level; nothing when it ran off the scan."""
         moved = type(start)(start)
         method = self._method(level, masked)
         method.SetOptimizerAsRegularStepGradientDescent(
@@ -141,10 +139,7 @@ def _template_at(level: _Level) -> sitk.Image:
 
 @functools.cache
 def _template_region(spacing_mm: float) -> sitk.Image:
-    wide = (
-        sitk.SignedMaurerDistanceMap(template.brain_mask(), squaredDistance=False, useImageSpacing=True)
-        <= _MASK_MARGIN_MM
-    )
+    wide = template.distance_mm() <= _MASK_MARGIN_MM
     return _coarser(wide, spacing_mm, sitk.sitkNearestNeighbor)
 
 

@@ -61,8 +61,7 @@ def made_background(array: np.ndarray) -> float | None:
 
 
 def rough_brain(image: sitk.Image, head: sitk.Image) -> sitk.Image:
-    """The brain of a full-head T1-weighted scan by morphology alone: tissue of the brain's brightness, cut off from the
-    scalp.
+    """The brain of a full-head T1-weighted scan by morphology alone: tissue as bright as brain, cut off from the scalp.
 
     ``image`` and ``head`` (its foreground) lie on one isotropic grid of about 2 mm. Good enough to align with, not a
     segmentation.
@@ -100,7 +99,7 @@ def mask_in_mni(
     warped = TEMPLATE_GRID.resample(sitk.Cast(region, sitk.sitkFloat32), transform) > 0.5
     if exact:
         return sitk.Cast(warped, sitk.sitkUInt8)
-    distance = sitk.SignedMaurerDistanceMap(template.brain_mask(), squaredDistance=False, useImageSpacing=True)
+    distance = template.distance_mm()
     limited = (warped & (distance <= _ATLAS_OUTER_MM)) | (distance <= -_ATLAS_INNER_MM)
     smooth = sitk.SmoothingRecursiveGaussian(sitk.Cast(limited, sitk.sitkFloat32), 1.5) > 0.5
     if tumour is not None:

@@ -10,8 +10,7 @@ import SimpleITK as sitk
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular voxel grid. ``size`` (x, y, z) voxels, ``spacing`` mm, ``origin`` mm in LPS, ``direction`` row-major
-    3x3."""
+    """A regular voxel grid: ``size`` (x, y, z), ``spacing`` mm, ``origin`` mm in LPS, ``direction`` row-major 3x3."""
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
@@ -76,5 +75,4 @@ TEMPLATE_GRID = Grid(
 """ICBM152 2009a symmetric as nilearn ships it: predictions in MNI space are written on this grid."""
 
 WORKING_GRID = Grid(size=(128, 128, 104), spacing=(1.5, 1.5, 1.5), origin=(-95.25, -78.25, -72.0))
-"""What the library stores and the model sees: the whole MNI brain at 1.5 mm, x to the left, y to the back, z up (LPS).
-"""
+"""What the library stores and the model sees: the whole brain at 1.5 mm, x to the left, y to the back, z up (LPS)."""

@@ -64,9 +64,8 @@ class ImageHeader:
         for name, spacing in zip(_AXES, self.spacing, strict=False):
             if not _SPACING_MM[0] <= spacing <= _SPACING_MM[1]:
                 raise InputError(
-                    f"{path} claims a voxel spacing of {spacing:g} mm along {name}; {_SPACING_MM[0]:g} to "
-                    f"{_SPACING_MM[1]:g} mm is "
-                    "plausible for a head scan. Correct the spacing in the header."
+                    f"{path} claims a voxel spacing of {spacing:g} mm along {name}; plausible for a head scan are "
+                    f"{_SPACING_MM[0]:g} to {_SPACING_MM[1]:g} mm. Correct the spacing in the header."
                 )
         axes = np.reshape(self.direction, (count, count))[:3, :3]
         if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-2):
@@ -85,13 +84,11 @@ class ImageHeader:
             view = size * spacing
             if view < _VIEW_MM[0]:
                 raise InputError(
-                    f"{path} has a {view:.0f} mm field of view along {name}, too little to align it with an atlas (at "
-                    "least "
-                    f"{_VIEW_MM[0]:.0f} mm). Choose a scan of the whole brain."
+                    f"{path} has a {view:.0f} mm field of view along {name}, too little to align it with an atlas "
+                    f"(at least {_VIEW_MM[0]:.0f} mm). Choose a scan of the whole brain."
                 )
             if view > _VIEW_MM[1]:
                 raise InputError(
-                    f"{path} has a {view:.0f} mm field of view along {name}, more than a head can be. Correct the "
-                    "spacing in the "
-                    "header or crop the scan to the head."
+                    f"{path} has a {view:.0f} mm field of view along {name}, more than a head can be. "
+                    "Correct the spacing in the header or crop the scan to the head."
                 )

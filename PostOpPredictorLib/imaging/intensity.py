@@ -21,8 +21,7 @@ class IntensityWindow:
 
     @classmethod
     def of(cls, array: np.ndarray, brain: np.ndarray) -> IntensityWindow:
-        """The window of percentiles 0.5 to 99.5 of the voxels of ``array`` (any shape) where ``brain`` (same shape) is
-        not 0.
+        """The window of percentiles 0.5 to 99.5 of ``array`` where ``brain`` (same shape) is not 0.
 
         Raises ``InputError`` when the brain is empty or constant.
         """

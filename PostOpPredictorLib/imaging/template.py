@@ -43,6 +43,12 @@ def brain_mask() -> sitk.Image:
     return sitk.BinaryFillhole(closed)
 
 
+@functools.cache
+def distance_mm() -> sitk.Image:
+    """Distance from the surface of the template's brain, negative inside, float32 mm, on ``TEMPLATE_GRID``."""
+    return sitk.SignedMaurerDistanceMap(brain_mask(), squaredDistance=False, useImageSpacing=True)
+
+
 def _scaled(name: str) -> sitk.Image:
     image = sitk.ReadImage(str(_folder() / _FILES[name]), sitk.sitkFloat32)
     return image / 255.0

@@ -1,5 +1,4 @@
-"""Tumour label maps of several conventions, turned into ours: 0 none, 1 necrotic / non-enhancing core, 2 oedema, 4
-enhancing."""
+"""Tumour label maps of several conventions in ours: 0 none, 1 necrotic / non-enhancing core, 2 oedema, 4 enhancing."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ PRESETS: Mapping[str, Mapping[int, int]] = MappingProxyType(
         "any": {},
     }
 )
-"""Preset name -> label of the file -> our label. "any": everything above 0 is core. LUMIERE's 2 also holds surgical
-cavities."""
+"""Preset -> label in the file -> our label; "any" makes all of it core. LUMIERE's 2 also holds surgical cavities."""
 
 _LEAST_SHARE_INSIDE = 0.5
 
@@ -55,11 +53,9 @@ def tumour_labels(labelmap: sitk.Image, labels: str | Sequence[int] = "brats") -
 
 
 def on_grid_of(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
-    """Resample the label map ``mask`` onto the grid of ``image`` (nearest neighbour) after checking that they belong
-    together.
+    """Resample the label map ``mask`` onto the grid of ``image`` (nearest neighbour) if they belong together.
 
-    Raises ``InputError`` when more than half of the marked voxels lie outside the image, or outside the head that it
-    shows.
+    Raises ``InputError`` when more than half of the marked voxels lie outside the image, or outside the head in it.
     """
     points = _marked_points(mask)
     if len(points) == 0:

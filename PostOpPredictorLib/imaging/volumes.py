@@ -1,5 +1,4 @@
-"""Volumes and label maps from anything that SimpleITK reads, refused with a sentence when they are not usable; and
-writing them."""
+"""Volumes and label maps in from any format that SimpleITK reads, refused where they are not usable; and out."""
 
 from __future__ import annotations
 
