@@ -1,4 +1,4 @@
-"""Ends a job whose parent died, so that no orphan keeps computing."""
+"""Ends a job, or a worker process, whose parent died, so that no orphan keeps computing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SECONDS_TO_CLEAN_UP = 30.0
 EXIT_CANCELLED = 130
 
 
-def end_with(parent: int) -> None:
+def end_with(parent: int, seconds_to_clean_up: float = SECONDS_TO_CLEAN_UP) -> None:
     """Watch process ``parent`` from a thread; when it is gone, end this one like SIGTERM, and insist after a while."""
-    threading.Thread(target=_watch, args=(parent,), name="parent watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(parent, seconds_to_clean_up), name="parent watch", daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, seconds_to_clean_up: float) -> None:
     direct = hasattr(os, "getppid") and os.getppid() == parent
     while is_running(parent) and not (direct and os.getppid() != parent):
         time.sleep(SECONDS_BETWEEN_LOOKS)
     # Not the default SIGINT: it is ignored in programs that a shell started in the background.
     _thread.interrupt_main(signal.SIGTERM)
-    time.sleep(SECONDS_TO_CLEAN_UP)
+    time.sleep(seconds_to_clean_up)
     os._exit(EXIT_CANCELLED)
 
 

@@ -13,6 +13,8 @@ _CONSTANT_SHARE = 0.15
 """A background this large of one and the same value was put there by a program (skull stripping, defacing, padding)."""
 _LEVEL = 0.12
 """Foreground lies above this share of the way from percentile 2 to percentile 98."""
+_MOST_DIM = 0.25
+"""A larger share of dim voxels than this is no brain; it is a background."""
 _STRIPPED_AT_MOST_ML = 2300.0
 """The largest brains hold some 2000 ml with their CSF; the part of a head that a scan shows rarely
 less than 2600 ml."""
@@ -35,12 +37,17 @@ def foreground(image: sitk.Image) -> sitk.Image:
     """
     array = sitk.GetArrayViewFromImage(image)
     background = made_background(array)
-    if background is not None:
-        bright = np.abs(array - background) > 1e-3 * float(np.ptp(array))
-    else:
-        low, high = np.percentile(array, (2, 98))
-        smooth = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, 1.0))
-        bright = smooth > low + _LEVEL * (high - low)
+    other = (
+        np.ones(array.shape, bool) if background is None else np.abs(array - background) > 1e-3 * float(np.ptp(array))
+    )
+    if not other.any():
+        return Grid.of(image).image(other.astype(np.uint8))
+    low, high = np.percentile(array[other], (2, 98))
+    level = low + _LEVEL * (high - low)
+    bright = other
+    # A made background may merely pad a scan that has a noisy background of its own.
+    if background is None or np.count_nonzero(array[other] < level) > _MOST_DIM * np.count_nonzero(other):
+        bright = other & (sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, 1.0)) > level)
     return Grid.of(image).image(_one_solid_piece(bright).astype(np.uint8))
 
 

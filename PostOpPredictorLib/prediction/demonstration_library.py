@@ -11,7 +11,7 @@ from ..shipped import demonstration_library_folder
 
 DEMONSTRATION_CASES = 40
 DEMONSTRATION_SEED = 7
-"""Another cohort than the shipped model's training (seed 2026): none of its institutions and patients were seen there."""
+"""Another cohort than the shipped model was trained on (seed 2026): its institutions and patients were not seen."""
 MOST_WORKERS = 8
 TEST_PATIENT_INDEX = 1000
 """Far beyond the cases of any demonstration library."""

@@ -44,6 +44,13 @@ def test_the_foreground_of_a_noisy_scan_is_the_head_not_the_noise():
     assert dice(found, ball()) > 0.93
 
 
+def test_a_noisy_scan_that_was_padded_with_zeros_still_shows_the_head():
+    noisy = sitk.GetArrayFromImage(tiny_scan()) + np.abs(np.random.default_rng(0).normal(0, 3, GRID.shape))
+    noisy[:4] = noisy[:, :4] = 0
+    found = sitk.GetArrayFromImage(brain.foreground(GRID.image(noisy.astype(np.float32)))) > 0
+    assert dice(found, ball()) > 0.93
+
+
 def test_specks_beside_the_head_are_not_foreground():
     speckled = sitk.GetArrayFromImage(tiny_scan())
     speckled[1:3, 1:3, 1:3] = 500

@@ -441,3 +441,30 @@ def test_a_parent_that_is_gone_already_ends_the_job(
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_the_workers_of_a_killed_process_end_too(tmp_path: Path) -> None:
+    script = tmp_path / "pool.py"
+    script.write_text(
+        textwrap.dedent("""
+            import os, time
+            from concurrent.futures import ProcessPoolExecutor
+            from functools import partial
+            from multiprocessing import get_context
+            from PostOpPredictorLib.parent_watch import end_with
+
+            if __name__ == "__main__":
+                watch = partial(end_with, os.getpid(), seconds_to_clean_up=0.0)
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=watch) as pool:
+                    print(pool.submit(os.getpid).result(), flush=True)
+                    time.sleep(300)
+        """)
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    assert parent_watch.is_running(worker)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    wait_until(lambda: not parent_watch.is_running(worker))

@@ -32,14 +32,17 @@ class AnswersZero:
         self.dropped_tokens = self.dropped_instructions = self.samples = 0
 
     def target_latents(self, triplets: TripletBatch, post: Any, outcome: Any, shift: Any) -> torch.Tensor:
-        return self.inner.target_latents(triplets, post, outcome, shift)
+        self.clean = self.inner.target_latents(triplets, post, outcome, shift)
+        return self.clean
 
     def tokens(self, triplets: TripletBatch, drop: torch.Tensor) -> torch.Tensor:
         self.dropped_tokens += int(drop.sum())
+        self.instruction_of_tokens = triplets.has_instruction
         return torch.zeros(len(drop), 2, 16)
 
     def condition(self, triplets: TripletBatch, tokens: torch.Tensor) -> None:
-        assert triplets.has_instruction is not None
+        assert triplets.has_instruction is not None and self.instruction_of_tokens is not None
+        assert torch.equal(triplets.has_instruction, self.instruction_of_tokens), "tokens tell what was dropped"
         self.dropped_instructions += int((~triplets.has_instruction).sum())
         self.samples += len(triplets)
 
@@ -64,18 +67,41 @@ def test_time_steps_and_condition_dropout_are_drawn_as_configured(
     assert fake.dropped_instructions / fake.samples == pytest.approx(0.2, abs=0.05)
 
 
+class KnowsTheNoise(AnswersZero):
+    """Answers the exact noise or velocity, from the clean target that it was asked for."""
+
+    def __call__(self, noisy: torch.Tensor, times: torch.Tensor, condition: None) -> torch.Tensor:
+        signal = self.signal[times][:, None, None, None]
+        noise = (noisy - signal**0.5 * self.clean) / (1 - signal) ** 0.5
+        velocity = signal**0.5 * noise - (1 - signal) ** 0.5 * self.clean
+        return noise if self.config.prediction_type == "epsilon" else velocity
+
+
+@pytest.mark.parametrize("prediction_type", ["v_prediction", "epsilon"])
+@pytest.mark.parametrize("target", ["structure", "image"])
+def test_a_network_that_knows_the_answer_has_no_loss(slices: PreparedSlices, target: str, prediction_type: str) -> None:
+    pipeline = PostOpPipeline.of(tiny_config(target=target, prediction_type=prediction_type))
+    fake, batch = KnowsTheNoise(pipeline), a_batch(slices)
+    fake.signal = pipeline.scheduler.alphas_cumprod
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        loss = denoising_loss(fake, pipeline.scheduler, batch, TrainingConfig(), generator)  # type: ignore[arg-type]
+        assert loss < 1e-5
+
+
 def test_the_loss_is_weighted_around_the_lesion(slices: PreparedSlices) -> None:
     pipeline = PostOpPipeline.of(tiny_config(target="image", prediction_type="epsilon"))
     batch = a_batch(slices, crop=0)
-    fake, settings = AnswersZero(pipeline), TrainingConfig(outside_weight=0.0)
+    fake = AnswersZero(pipeline)
     nowhere = dataclasses.replace(batch, lesion=torch.zeros_like(batch.lesion))
     everywhere = dataclasses.replace(batch, lesion=torch.ones_like(batch.lesion))
 
-    def loss(of: TrainingBatch) -> float:
-        generator = torch.Generator().manual_seed(0)
+    def loss(of: TrainingBatch, outside: float = 0.0) -> float:
+        generator, settings = torch.Generator().manual_seed(0), TrainingConfig(outside_weight=outside)
         return float(denoising_loss(fake, pipeline.scheduler, of, settings, generator))  # type: ignore[arg-type]
 
     assert loss(nowhere) == 0
+    assert loss(nowhere, 0.2) == pytest.approx(0.2 * loss(everywhere), rel=1e-4)
     assert loss(everywhere) == pytest.approx(1, abs=0.1), "the mean square of unit noise"
     assert 0.05 < loss(batch) < 0.9
 

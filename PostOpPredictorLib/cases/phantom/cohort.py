@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...parent_watch import end_with
 from ...progress import Progress, SilentProgress
 from ..case import SimulatedCase, Split
 from ..library import CaseLibrary
@@ -182,7 +183,10 @@ def _run(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) ->
             progress.step(done, len(jobs))
             _add(job, folder)
     else:
-        with _single_threaded(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        # Without the watch a worker whose parent was killed would wait for its next case for ever.
+        watch = partial(end_with, os.getpid(), seconds_to_clean_up=0.0)
+        context = get_context("spawn")
+        with _single_threaded(), ProcessPoolExecutor(workers, mp_context=context, initializer=watch) as pool:
             try:
                 waiting = {pool.submit(_add, job, folder) for job in jobs}
                 while waiting:
