@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -76,16 +76,13 @@ class Search:
         """
         attempts = list(itertools.product(_starts(self.scan.brain), (False, True)))
         total = len(attempts) + _REFINED_STARTS + 1
-        found: list[_Found] = []
-        refined: list[_Found] = []
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            for result in workers.map(lambda attempt: self._attempt(attempt[0], _COARSE, attempt[1]), attempts):
-                found += result
-                progress.step(len(found), total)
-            places = [_as_affine(sitk.Euler3DTransform(place)) for place in _best_places(found)]
-            for result in workers.map(lambda place: self._attempt(place, _MIDDLE, True), places):
-                refined += result
-                progress.step(len(attempts) + len(refined), total)
+        found = self._attempt_all(
+            [(start, _COARSE, masked) for start, masked in attempts], lambda done: progress.step(done, total)
+        )
+        refined = self._attempt_all(
+            [(_as_affine(sitk.Euler3DTransform(place)), _MIDDLE, True) for place in _best_places(found)],
+            lambda done: progress.step(len(attempts) + done, total),
+        )
         if not refined:
             raise RegistrationFailed(
                 "The scan could not be aligned to the MNI template at all. Check that it is a T1-weighted scan of a "
@@ -95,6 +92,22 @@ class Search:
         finest = self._attempt(best, _FINE, True)
         progress.step(total, total)
         return finest[0][1] if finest else best
+
+    def _attempt_all(
+        self, attempts: list[tuple[sitk.Transform, _Level, bool]], tell: Callable[[int], None]
+    ) -> list[_Found]:
+        """The results of ``_attempt`` in the order of ``attempts``, some at the same time; ``tell`` may raise to stop."""
+        found: list[_Found] = []
+        with ThreadPoolExecutor(_WORKERS) as workers:
+            futures = [workers.submit(self._attempt, *attempt) for attempt in attempts]
+            try:
+                for number, future in enumerate(futures, start=1):
+                    found += future.result()
+                    tell(number)
+            except BaseException:
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
+        return found
 
     def _attempt(self, start: sitk.Transform, level: _Level, masked: bool) -> list[_Found]:
         """Metric (smaller is better) and transform after the search on one level; nothing when it ran off the scan."""
