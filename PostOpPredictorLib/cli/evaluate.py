@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         lpips_weights: Annotated[
             list[Path] | None, typer.Option(help="AlexNet trunk and LPIPS heads (.pth, .safetensors); may be repeated.")
         ] = None,
-        figure_patients: Annotated[int, typer.Option(help="Patients of each kind in the picture.")] = 3,
+        figure_patients: Annotated[int, typer.Option(help="Patients in the picture.")] = 3,
         device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
         json_lines: JsonLines = False,
     ) -> None:

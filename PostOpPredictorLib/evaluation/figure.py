@@ -22,12 +22,14 @@ _INCHES = 1.7
 def draw_figure(
     cohorts: Sequence[CohortSummary], bench: Bench, queries: Sequence[LibraryCase], per_cohort: int, target: Path
 ) -> None:
-    """Draw the slice with the largest true cavity of ``per_cohort`` patients of each kind and write it as PNG.
+    """Draw the slice with the largest true cavity of ``per_cohort`` patients and write it as PNG.
 
+    Phantom patients only, where there are any: a table is passed on, and the licence of a real scan may forbid that.
     Row 1: scan before surgery with the tumour core outlined; row 2: true outcome with the true cavity outlined; then
     one row per system.
     """
-    shown = [query for cohort in cohorts for query in _first_patients(queries, cohort.source, per_cohort)]
+    drawn = [cohort for cohort in cohorts if cohort.source == "phantom"] or cohorts
+    shown = [query for cohort in drawn for query in _first_patients(queries, cohort.source, per_cohort)]
     rows = [summary.row for summary in cohorts[0].rows]
     height, width = len(rows) + 2, max(len(shown), 1)
     figure = Figure(figsize=(width * _INCHES + 2.4, height * _INCHES + 0.6), layout="constrained")

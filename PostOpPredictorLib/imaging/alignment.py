@@ -96,7 +96,7 @@ class Search:
     def _attempt_all(
         self, attempts: list[tuple[sitk.Transform, _Level, bool]], tell: Callable[[int], None]
     ) -> list[_Found]:
-        """The results of ``_attempt`` in the order of ``attempts``, some at the same time; ``tell`` may raise to stop."""
+        """The results of ``_attempt`` in the order of ``attempts``; ``tell`` may raise to stop."""
         found: list[_Found] = []
         with ThreadPoolExecutor(_WORKERS) as workers:
             futures = [workers.submit(self._attempt, *attempt) for attempt in attempts]

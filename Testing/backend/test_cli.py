@@ -240,14 +240,18 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
             assert app.run(arguments) == 0, arguments
         print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, encoding="utf-8", check=True
+    )
     assert done.stderr == "[]\n"
     for command in application.COMMANDS:
         assert command in done.stdout
 
 
 def test_python_m_is_the_same_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "PostOpPredictorLib", "--version"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "PostOpPredictorLib", "--version"], capture_output=True, encoding="utf-8"
+    )
     assert done.stdout == f"postop {__version__}\n"
 
 
@@ -268,7 +272,12 @@ def test_a_signal_cancels_and_leaves_nothing_half_written(tmp_path: Path, number
 
         app.main(["fake"])
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     wait_until(lambda: any(path.read_text() == "half" for path in tmp_path.iterdir()))
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -301,7 +310,7 @@ def test_a_reader_of_json_that_went_away_ends_the_work_quietly() -> None:
         app.main(["fake", "--json"])
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()
     process.stdout.close()

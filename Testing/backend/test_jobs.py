@@ -348,7 +348,9 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(script: Path) -> Callable[..., subprocess.Popen[str]]:
     def begin(job: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(script), "run", str(job), *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", encoding="utf-8"
+        )
 
     return begin
 
@@ -460,7 +462,7 @@ def test_the_workers_of_a_killed_process_end_too(tmp_path: Path) -> None:
                     time.sleep(300)
         """)
     )
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None
     worker = int(process.stdout.readline())
     assert parent_watch.is_running(worker)

@@ -95,7 +95,9 @@ from PostOpPredictorLib.model.medsam import build_image_encoder
 encoder = build_image_encoder(PromptConfig(image_size=32, vit_width=16, vit_depth=1, vit_heads=2, vit_out_channels=8))
 print(tuple(encoder(torch.zeros(1, 3, 32, 32)).shape), [n for n in sys.modules if n.startswith("torchvision")])
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, encoding="utf-8", timeout=280
+    )
     assert done.stdout.strip() == "(1, 8, 2, 2) []", done.stderr
 
 

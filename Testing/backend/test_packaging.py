@@ -37,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
         (source / name / "__init__.py").write_text("")
     out = source.parent / "wheels"
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(out)]
-    done = subprocess.run([*command, str(source)], capture_output=True, text=True)
+    done = subprocess.run([*command, str(source)], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return next(out.glob("*.whl"))
 
@@ -67,7 +67,7 @@ def test_an_installed_wheel_finds_its_model(wheel: Path, tmp_path: Path) -> None
     environment = {name: value for name, value in os.environ.items() if name != "POSTOP_MODEL"}
     environment["PYTHONPATH"] = str(target)
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, cwd=tmp_path, env=environment
     ).stdout.splitlines()
     assert Path(found[0]).is_relative_to(target)
     folder = Path(found[1])
@@ -138,7 +138,7 @@ def test_each_command_of_the_makefile_makes_its_own_environment_first(
     project_root: Path, tmp_path: Path, target: str
 ) -> None:
     command = ["make", "--dry-run", target, f"VENV={tmp_path / 'venv'}"]
-    steps = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=True).stdout
+    steps = subprocess.run(command, cwd=project_root, capture_output=True, encoding="utf-8", check=True).stdout
     install = steps.index("-m pip install")
     assert "-c constraints.txt" in steps[install:] and '-e ".[test]"' in steps[install:]
     work = {"demo": "postop demo --out demo", "test": "-m pytest", "lint": "mypy", "evaluate": "postop evaluate"}
@@ -149,4 +149,4 @@ def test_each_command_of_the_makefile_makes_its_own_environment_first(
 def test_an_environment_that_is_up_to_date_is_not_installed_again(project_root: Path, tmp_path: Path) -> None:
     (tmp_path / ".installed").touch()
     command = ["make", "--dry-run", "demo", f"VENV={tmp_path}"]
-    assert "pip install" not in subprocess.run(command, cwd=project_root, capture_output=True, text=True).stdout
+    assert "pip install" not in subprocess.run(command, cwd=project_root, capture_output=True, encoding="utf-8").stdout

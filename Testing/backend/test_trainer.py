@@ -356,6 +356,8 @@ training, slices = TrainingConfig(steps=1, batch_size=2, crop=16), PreparedSlice
 Trainer(tiny_config(), training, slices, Path({str(tmp_path / "run")!r})).train(SilentProgress())
 print(sorted(ABSENT & set(sys.modules)), sorted((OURS & set(sys.modules)) - before))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project_root, capture_output=True, encoding="utf-8", timeout=280
+    )
     assert done.stdout.strip().splitlines()[-1:] == ["[] []"], done.stderr
     assert (tmp_path / "run" / "model" / "model_index.json").is_file()
