@@ -348,9 +348,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(script: Path) -> Callable[..., subprocess.Popen[str]]:
     def begin(job: Path, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(script), "run", str(job), *arguments]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", encoding="utf-8"
-        )
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
 
     return begin
 
