@@ -61,6 +61,11 @@ class CaseFiles:
         return self._anat("preop", "label-tumor_mask")
 
     @property
+    def resection(self) -> Path:
+        """The binary mask of the tissue that was taken, in pre-operative space; absent where it is unknown."""
+        return self._anat("preop", "label-resection_mask")
+
+    @property
     def outcome(self) -> Path:
         """The post-operative label map."""
         return self._anat("postop", "desc-outcome_dseg")

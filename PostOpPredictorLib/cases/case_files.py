@@ -34,6 +34,8 @@ def refuse_unusable(case: SimulatedCase) -> None:
         "outcome": case.outcome,
     }
     arrays: dict[str, NDArray[Any]] = dict(labels)
+    if case.resection is not None:
+        arrays["resection"] = case.resection
     for when, scans in (("pre", case.pre), ("post", case.post)):
         arrays.update({f"{when} {name}": scan for name, scan in scans.items()})
     for name, array in arrays.items():
@@ -68,6 +70,8 @@ def write_case(case: SimulatedCase, files: CaseFiles) -> None:
     _write(np.isin(case.tumour, CORE_LABELS).astype(np.uint8), files.tumour_core)
     _write(case.outcome.astype(np.uint8), files.outcome)
     _write(np.isin(case.outcome, CAVITY_LABELS).astype(np.uint8), files.cavity)
+    if case.resection is not None:
+        _write((case.resection > 0).astype(np.uint8), files.resection)
     if case.shift is not None:
         _write(stored_shift(case.shift), files.shift, SHIFT_GRID)
     files.sidecar.write_text(json.dumps(row_of(case), indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -92,6 +92,10 @@ class LibraryCase:
         """The tumour core, uint8 0 or 1: what cases are found by."""
         return self._labels(self.files.tumour_core)
 
+    def resection(self) -> LabelArray | None:
+        """The tissue that was taken, in pre-operative space, uint8 0 or 1; None where it is unknown."""
+        return self._labels(self.files.resection) if self.files.resection.exists() else None
+
     def outcome(self) -> LabelArray:
         """Outcome labels: 0 unchanged, 1 cavity, 2 residual tumour, 3 blood, 4 oedema, 5 air."""
         return self._labels(self.files.outcome)

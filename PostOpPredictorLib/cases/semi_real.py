@@ -29,7 +29,7 @@ VALIDATION_PATIENTS = ("Brats18_TCIA13_623_1",)
 SAME_PATIENT: Mapping[str, str] = {"pyradiomics_brain2": "Brats18_TCIA01_425_1"}
 """Folders that hold another scan of a patient who is there already."""
 
-OPERATIONS_PER_PATIENT = 6
+OPERATIONS_PER_PATIENT = 10
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ def operate_on_real(
         tumour=patient.tumour,
         outcome=operation.outcome,
         shift=operation.shift,
+        resection=operation.resection.astype(np.uint8),
     )
 
 

@@ -115,6 +115,7 @@ def simulate_case(
         tumour=labels,
         outcome=operation.outcome,
         shift=operation.shift,
+        resection=operation.resection.astype(np.uint8),
     )
 
 

@@ -39,9 +39,13 @@ LEAST_RESECTED = 0.42
 
 @dataclass(frozen=True)
 class Operation:
-    """The result in post-operative space (z, y, x): labels, pull-back ``shift`` (x, y, z mm), weights for painting."""
+    """The result in post-operative space (z, y, x): labels, pull-back ``shift`` (x, y, z mm), weights for painting.
+
+    ``resection`` alone lies in pre-operative space: the tissue that was taken, corridor included.
+    """
 
     outcome: NDArray[np.uint8]
+    resection: BoolArray
     shift: FloatArray
     cavity: FloatArray
     blood: FloatArray
@@ -196,6 +200,7 @@ def _outcome(
     eor = 100.0 * (1 - residual.sum() / patient.core.sum())
     return Operation(
         labels,
+        (cavity_pre > 0.5) & patient.brain,
         shift,
         cavity,
         soft["blood"],

@@ -59,10 +59,10 @@ class Tumour:
 
 
 def random_plan(rng: np.random.Generator) -> TumourPlan:
-    """Core volume log-normal (5, 50, 95 %: 10, 29, 61 ml once the mass has pushed), 15 % low grade."""
+    """Core volume log-normal with a tail of small ones (1.2 to 80 ml before the mass pushes), 15 % low grade."""
     low_grade = bool(rng.random() < 0.15)
     return TumourPlan(
-        core_ml=float(np.clip(np.exp(rng.normal(np.log(25), 0.55)), 5, 75)),
+        core_ml=float(np.clip(np.exp(rng.normal(np.log(20), 0.85)), 1.2, 80)),
         low_grade=low_grade,
         solid=bool(rng.random() < (0.5 if low_grade else 0.16)),
         rim_mm=float(np.exp(rng.normal(np.log(4.0), 0.35))),
