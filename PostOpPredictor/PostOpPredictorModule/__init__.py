@@ -1,0 +1,1 @@
+"""The pieces of the module PostOpPredictor; import what is needed from its files, nothing is loaded here."""
