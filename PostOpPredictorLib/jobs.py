@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "register": "PostOpPredictorLib.imaging.registration_files:register_files",
     "retrieve": "PostOpPredictorLib.prediction.similar_cases:find_similar_cases",
     "demo": "PostOpPredictorLib.evaluation.demo:run_demo",
+    "sample": "PostOpPredictorLib.evaluation.sample_patient:write_sample",
     "evaluate": "PostOpPredictorLib.evaluation.evaluate:evaluate",
     "train": "PostOpPredictorLib.training.run:train",
     "doctor": "PostOpPredictorLib.doctor:examine",
