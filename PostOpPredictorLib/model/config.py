@@ -15,12 +15,15 @@ STRUCTURE_PIXELS = 4
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Shape of the denoising U-Net (``diffusers.UNet2DConditionModel``)."""
+    """Shape of the denoising U-Net (``diffusers.UNet2DConditionModel``).
+
+    ``attention_heads``: heads per level (what diffusers calls ``attention_head_dim`` in this class is their number).
+    """
 
     block_out_channels: tuple[int, ...] = (48, 96, 144)
     layers_per_block: int = 1
     attention_levels: tuple[bool, ...] = (False, True, True)
-    attention_head_dim: int | tuple[int, ...] = 48
+    attention_heads: int | tuple[int, ...] = (1, 2, 3)
     norm_num_groups: int = 16
     use_linear_projection: bool = True
 
@@ -78,7 +81,7 @@ class PostOpConfig:
     ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the
     image latents. ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas
     {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
-    four (ImageBrush).
+    four (ImageBrush). ``plan``: a planned resection may be given, dropped in training with ``plan_dropout``.
     """
 
     family: str = "compact"
@@ -89,6 +92,8 @@ class PostOpConfig:
     prediction_type: str = "v_prediction"
     train_timesteps: int = 1000
     condition_dropout: float = 0.1
+    plan: bool = False
+    plan_dropout: float = 0.5
     guidance: float = 1.0
     steps: int = 10
     composite_soft_edge: int = 0
@@ -112,6 +117,8 @@ class PostOpConfig:
                 f"A latent of the autoencoder stands for {self.autoencoder.pixels} pixels, structure needs "
                 f"{STRUCTURE_PIXELS}: change the autoencoder's shape or set 'target: image'."
             )
+        if self.layout == "grid" and self.plan:
+            raise InputError("The grid layout has no place for a plan: set 'plan: false' or 'layout: stacked'.")
         if self.layout == "stacked" and self.noised == "full":
             raise InputError("'noised: full' belongs to the grid layout: set 'layout: grid' or 'noised: target'.")
 

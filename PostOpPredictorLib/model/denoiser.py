@@ -70,7 +70,9 @@ class Denoiser:
         if self.config.layout == "grid":
             canvas, mask = grid_canvas(triplets, self.autoencoder)
             return Condition(tokens, torch.cat([canvas * (1 - mask), mask], dim=1), canvas)
-        maps = stacked_condition(triplets, self.autoencoder, self.factor, self.config.composite_soft_edge)
+        maps = stacked_condition(
+            triplets, self.autoencoder, self.factor, self.config.composite_soft_edge, self.config.plan
+        )
         return Condition(tokens, maps)
 
     def tokens(self, triplets: TripletBatch, drop: Tensor | None = None) -> Tensor:
@@ -108,7 +110,7 @@ def build_unet(config: PostOpConfig, latent_channels: int) -> UNet2DConditionMod
         target, extra = latent_channels, latent_channels + 1
     else:
         target = STRUCTURE_CHANNELS if config.target == "structure" else latent_channels
-        extra = stacked_channels(latent_channels)
+        extra = stacked_channels(latent_channels, config.plan)
     return unet_of(config.unet, target + extra, target, config.prompt.token_width)
 
 
@@ -123,7 +125,7 @@ def unet_of(shape: UNetConfig, in_channels: int, out_channels: int, token_width:
         layers_per_block=shape.layers_per_block,
         down_block_types=down,
         up_block_types=up,
-        attention_head_dim=shape.attention_head_dim,
+        attention_head_dim=shape.attention_heads,
         cross_attention_dim=token_width,
         norm_num_groups=shape.norm_num_groups,
         use_linear_projection=shape.use_linear_projection,

@@ -12,17 +12,22 @@ from .triplet import CORE_LABELS, OEDEMA_LABEL, TripletBatch, label_mask, outcom
 
 MASK_CELLS = 2
 STACKED_MASKS = 10
+PLAN_MASKS = 2
 STACKED_COORDINATES = 4
 
 
-def stacked_channels(latent_channels: int) -> int:
+def stacked_channels(latent_channels: int, plan: bool = False) -> int:
     """Number of channels of ``stacked_condition``."""
-    return 4 * latent_channels + STACKED_MASKS * MASK_CELLS**2 + STACKED_COORDINATES
+    masks = STACKED_MASKS + (PLAN_MASKS if plan else 0)
+    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES
 
 
-def stacked_condition(triplets: TripletBatch, autoencoder: ImageAutoencoder, factor: int, soft_edge_px: int) -> Tensor:
+def stacked_condition(
+    triplets: TripletBatch, autoencoder: ImageAutoencoder, factor: int, soft_edge_px: int, plan: bool = False
+) -> Tensor:
     """Everything on channels at latent resolution: latents of Q_pre, Q_comp, I_pre, I_post; masks; MNI position.
 
+    With ``plan`` the planned resection is among the masks, and whether there is one.
     Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel
     meets the instruction's pixel of the same MNI place.
     """
@@ -41,12 +46,19 @@ def stacked_condition(triplets: TripletBatch, autoencoder: ImageAutoencoder, fac
             label_mask(triplets.instruction_tumour, CORE_LABELS),
             cavity_box(triplets.instruction_outcome),
             outcome_maps(triplets.instruction_outcome),
+            *(_plan_masks(triplets) if plan else ()),
         ],
         dim=1,
     )
     height, width = latents[0].shape[-2:]
     cells = adaptive_avg_pool2d(masks, (height * MASK_CELLS, width * MASK_CELLS))
     return torch.cat([*latents, pixel_unshuffle(cells, MASK_CELLS), _coordinates(triplets, factor)], dim=1)
+
+
+def _plan_masks(triplets: TripletBatch) -> tuple[Tensor, Tensor]:
+    assert triplets.query_plan is not None and triplets.has_plan is not None
+    planned = label_mask(triplets.query_plan, (1,))
+    return planned, triplets.has_plan[:, None, None, None].to(planned).expand_as(planned)
 
 
 def _coordinates(triplets: TripletBatch, factor: int) -> Tensor:

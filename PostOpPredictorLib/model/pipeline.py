@@ -217,6 +217,8 @@ def _networks_of(settings: dict[str, Any]) -> dict[str, type[ModelMixin]]:
 
 
 def _load(network: type[ModelMixin], folder: Path, options: dict[str, Any]) -> ModelMixin:
+    # Without accelerate diffusers would warn of what we ask for anyway.
+    options = {"low_cpu_mem_usage": False, **options}
     return network.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options).float()
 
 

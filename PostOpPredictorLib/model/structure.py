@@ -15,7 +15,9 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolat
 from .triplet import HOLE_LABELS, OUTCOME_LABELS, outcome_maps
 
 SHIFT_SCALE_MM = 8.0
-STRUCTURE_CHANNELS = (len(OUTCOME_LABELS) - 1 + 3) * 4
+SHIFT_CHANNELS = 3 * 4
+"""The last channels of the code."""
+STRUCTURE_CHANNELS = (len(OUTCOME_LABELS) - 1) * 4 + SHIFT_CHANNELS
 
 
 @dataclass(frozen=True)

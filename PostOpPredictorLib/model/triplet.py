@@ -23,6 +23,7 @@ class TripletBatch:
     ``z_mm`` (B,): MNI height of the slice.
     ``corner`` (B, 2): row and column of the first pixel in the full panel (crops in training).
     ``has_instruction`` (B,) bool: False where no similar case was found; then the instruction's arrays are all zero.
+    ``query_plan`` (B, y, x) uint8: 1 where tissue is to be taken; ``has_plan`` (B,) bool: False where there is no plan.
     """
 
     query_pre: Tensor
@@ -35,6 +36,8 @@ class TripletBatch:
     z_mm: Tensor
     corner: Tensor | None = None
     has_instruction: Tensor | None = None
+    query_plan: Tensor | None = None
+    has_plan: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = self.query_pre.shape[0]
@@ -46,6 +49,10 @@ class TripletBatch:
             object.__setattr__(self, "corner", torch.zeros(size, 2, dtype=torch.long))
         if self.has_instruction is None:
             object.__setattr__(self, "has_instruction", torch.ones(size, dtype=torch.bool))
+        if self.query_plan is None:
+            object.__setattr__(self, "query_plan", torch.zeros_like(self.query_tumour))
+        if self.has_plan is None:
+            object.__setattr__(self, "has_plan", torch.zeros(size, dtype=torch.bool))
 
     def __len__(self) -> int:
         return self.query_pre.shape[0]
@@ -71,6 +78,17 @@ class TripletBatch:
             instruction_tumour=self.instruction_tumour * label_keep,
             instruction_outcome=self.instruction_outcome * label_keep,
             has_instruction=self.has_instruction & keep,
+        )
+
+    def without_plan(self, drop: Tensor | None = None) -> TripletBatch:
+        """The batch with no plan where ``drop`` (B,) bool is True; everywhere when left out."""
+        assert self.query_plan is not None and self.has_plan is not None
+        drop = torch.ones_like(self.has_plan) if drop is None else drop.to(self.query_pre.device)
+        keep = ~drop
+        return replace(
+            self,
+            query_plan=self.query_plan * keep[:, None, None].to(self.query_plan.dtype),
+            has_plan=self.has_plan & keep,
         )
 
 

@@ -11,7 +11,7 @@ from ..model.config import PostOpConfig
 from ..model.denoiser import Denoiser
 from ..model.layouts import quadrant
 from ..model.renderer import Renderer
-from ..model.structure import Structure, crisp, decode_structure, encode_structure
+from ..model.structure import SHIFT_CHANNELS, Structure, crisp, decode_structure, encode_structure
 from .config import TrainingConfig
 from .slices import TrainingBatch
 
@@ -25,7 +25,7 @@ def denoising_loss(
 ) -> Tensor:
     """The paper's loss E || target - prediction ||^2, where the target is noise or velocity.
 
-    Weighted around the lesion; tokens and instruction are dropped at random, independently.
+    Weighted around the lesion; tokens, instruction and plan are dropped at random, independently.
     """
     config = denoiser.config
     triplets, whole = batch.triplets, batch.whole
@@ -37,6 +37,7 @@ def denoising_loss(
 
     drop_tokens, drop_instruction = chance(config.condition_dropout), chance(config.condition_dropout)
     triplets, whole = triplets.without_instruction(drop_instruction), whole.without_instruction(drop_instruction)
+    triplets = triplets.without_plan(chance(config.plan_dropout))
     clean = denoiser.target_latents(triplets, batch.query_post, batch.query_outcome, batch.query_shift)
     noise = torch.randn(clean.shape, generator=generator).to(device)
     last = config.train_timesteps - 1
@@ -46,7 +47,10 @@ def denoising_loss(
     condition = denoiser.condition(triplets, tokens=denoiser.tokens(whole, drop_tokens))
     output = denoiser(scheduler.add_noise(clean, noise, times), times, condition)
     wanted = noise if config.prediction_type == "epsilon" else scheduler.get_velocity(clean, noise, times)
-    return (_latent_weight(batch.lesion, clean, config, training) * (output - wanted) ** 2).mean()
+    weight = _latent_weight(batch.lesion, clean, config, training)
+    if config.target == "structure":
+        weight = weight * known_channels(batch.shift_known, clean)
+    return (weight * (output - wanted) ** 2).mean()
 
 
 def rendering_loss(
@@ -65,6 +69,13 @@ def rendering_loss(
         (weight[..., 1:] * error.diff(dim=-1).abs()).mean(),
     ]
     return (weight * error.abs()).mean() + sum(gradients, torch.zeros((), device=error.device))
+
+
+def known_channels(shift_known: Tensor, code: Tensor) -> Tensor:
+    """(B, channels, 1, 1) for a structure code: 0 on the channels of the shift where it is not known, else 1."""
+    weight = torch.ones(len(code), code.shape[1], 1, 1, device=code.device)
+    weight[~shift_known, -SHIFT_CHANNELS:] = 0
+    return weight
 
 
 def _latent_weight(lesion: Tensor, clean: Tensor, config: PostOpConfig, training: TrainingConfig) -> Tensor:

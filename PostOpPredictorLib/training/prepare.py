@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from ..retrieval.slice_index import SliceIndex
 from .neighbours import SliceGroups, find_neighbours
 from .tensor_file import TensorFile
 
-SCHEMA = 1
+SCHEMA = 2
 SEQUENCES = ("T1w", "T1wCE")
 SPLITS = ("train", "val", "test")
 KINDS = ("phantom", "semi-real", "real")
 MINIMUM_PIXELS = 20
+MARGIN_SLICES = 4
+"""Rows above and below a tumour core, as a prediction draws them (``prediction/triplet_slices.py``)."""
 SHIFT_UNIT_MM = 0.1
 _PANEL = WORKING_GRID.shape[1:]
 _SHIFT_PANEL = (3, *SHIFT_GRID.shape[1:])
@@ -40,10 +42,14 @@ def prepare_slices(
     neighbours: int = 15,
     progress: Progress | None = None,
 ) -> dict[str, int]:
-    """Write the axial slices with at least 20 pixels of tumour core as one safetensors file; returns counts.
+    """Write the axial slices with tumour core, and four above and below, as one safetensors file; returns counts.
+
+    Slices with at least 20 pixels of core look for their neighbours; the others of a case take over those of the
+    nearest such slice, as far above or below it. A case without any such slice is left out.
 
     Tensors, N rows: ``pre_T1w``, ``pre_T1wCE``, ``post_T1w``, ``post_T1wCE`` (255 x intensity), ``tumour``,
-    ``outcome`` (labels), ``brain``: uint8 (N, 128, 128); ``shift`` int8 (N, 3, 64, 64): components (x, y, z) LPS in
+    ``outcome`` (labels), ``brain``, ``resection`` (0 where ``resection_known`` (N,) uint8 is 0): uint8 (N, 128, 128);
+    ``shift`` int8 (N, 3, 64, 64): components (x, y, z) LPS in
     0.1 mm, cut at 12.7 mm, 0 where ``shift_known`` (N,) uint8 is 0; ``z_mm`` float32; ``case``, ``patient``,
     ``institution`` int32 (indices of the lists in the metadata); ``split`` int8 (train, val, test); ``kind`` int8
     (phantom, semi-real, real); ``neighbours`` int32 and ``neighbour_iou`` float16 (N, neighbours), see
@@ -56,8 +62,10 @@ def prepare_slices(
     if slice_step < 1 or neighbours < 1:
         raise InputError(f"The step ({slice_step}) and the number of neighbours ({neighbours}) must be at least 1.")
     library = CaseLibrary.open(library_folder)
-    rows = _choose_rows(library, slice_step, progress)
-    found, iou = find_neighbours(rows.masks, rows.groups, neighbours, progress)
+    core = _choose_rows(library, slice_step, progress)
+    found, iou = find_neighbours(core.masks, core.groups, neighbours, progress)
+    rows, nearest = with_margin(core, slice_step)
+    found, iou = neighbours_of_margin(core, found, rows, nearest, slice_step), iou[nearest]
     tensors, metadata = _tensors(len(rows.z), neighbours), _metadata(rows, slice_step)
     with whole_file(Path(out_file)) as temporary, TensorFile(temporary, tensors, metadata) as file:
         file.write("neighbours", 0, found)
@@ -68,8 +76,11 @@ def prepare_slices(
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The slices to write: ``case`` (N,) indexes ``cases``, rising; ``z`` (N,) is the slice number."""
+class Rows:
+    """Slices of cases: ``case`` (N,) indexes ``cases``, rising; ``z`` (N,) is the slice number, rising in a case.
+
+    ``masks``: their cores, one a row; without a mask where rows are only written and not searched.
+    """
 
     cases: tuple[LibraryCase, ...]
     masks: PackedMasks
@@ -87,7 +98,7 @@ class _Rows:
         return SliceGroups(self.z, patient[self.case], institution[self.case], split[self.case])
 
 
-def _choose_rows(library: CaseLibrary, slice_step: int, progress: Progress) -> _Rows:
+def _choose_rows(library: CaseLibrary, slice_step: int, progress: Progress) -> Rows:
     index = SliceIndex.open(library, progress)
     progress.stage("Checking the cases")
     usable = []
@@ -101,7 +112,7 @@ def _choose_rows(library: CaseLibrary, slice_step: int, progress: Progress) -> _
         raise LibraryError(f"No case of {library.folder} can be prepared. Run `postop library check` to see why.")
     numbers, case_of_row = np.unique(index.case[chosen], return_inverse=True)
     cases = tuple(library.cases[number] for number in numbers)
-    return _Rows(
+    return Rows(
         cases=cases,
         masks=index.masks.subset(chosen),
         case=case_of_row.astype(np.int32),
@@ -109,6 +120,42 @@ def _choose_rows(library: CaseLibrary, slice_step: int, progress: Progress) -> _
         patients=tuple(dict.fromkeys(entry.patient_id for entry in cases)),
         institutions=tuple(sorted({entry.institution for entry in cases})),
     )
+
+
+def with_margin(core: Rows, slice_step: int) -> tuple[Rows, NDArray[np.intp]]:
+    """All slices between the first and the last core slice of each case and its margin, gap-free, every
+    ``slice_step``-th; and (N,) the row of ``core`` that is nearest to each.
+    """
+    case, z, nearest = [], [], []
+    for number in range(len(core.cases)):
+        first, last = np.searchsorted(core.case, [number, number + 1])
+        own = core.z[first:last].astype(np.intp)
+        reach = MARGIN_SLICES // slice_step * slice_step
+        low, high = own[0] - reach, own[-1] + reach
+        levels = np.arange(low, high + 1, slice_step)
+        levels = levels[(levels >= 0) & (levels < WORKING_GRID.shape[0])]
+        case.append(np.full(len(levels), number, np.int32))
+        z.append(levels.astype(np.int16))
+        nearest.append(first + np.abs(levels[:, None] - own[None]).argmin(axis=1))
+    return replace(core, case=np.concatenate(case), z=np.concatenate(z)), np.concatenate(nearest)
+
+
+def neighbours_of_margin(
+    core: Rows, found: NDArray[np.int32], rows: Rows, nearest: NDArray[np.intp], slice_step: int
+) -> NDArray[np.int32]:
+    """``found`` (C, k), rows of ``core``, as rows of ``rows`` for every row of it: (N, k), -1 where there are none.
+
+    A margin row meets the slices of the same cases that lie as far from theirs as it lies from its nearest core slice,
+    or the last prepared one of the case on that side.
+    """
+    first = np.searchsorted(rows.case, np.arange(len(rows.cases)))
+    count = np.bincount(rows.case, minlength=len(rows.cases))
+    away = rows.z.astype(np.intp) - core.z[nearest]
+    wanted = found[nearest]
+    case = core.case[wanted]
+    level = (core.z[wanted] + away[:, None] - rows.z[first[case]]) // slice_step
+    mapped = first[case] + np.clip(level, 0, count[case] - 1)
+    return np.where(wanted >= 0, mapped, -1).astype(np.int32)
 
 
 def _is_usable(case: LibraryCase, progress: Progress) -> bool:
@@ -126,9 +173,10 @@ def _is_usable(case: LibraryCase, progress: Progress) -> bool:
 def _tensors(count: int, neighbours: int) -> dict[str, tuple[str, tuple[int, ...]]]:
     images = [f"{when}_{sequence}" for when in ("pre", "post") for sequence in SEQUENCES]
     return {
-        **{name: ("uint8", (count, *_PANEL)) for name in (*images, "tumour", "outcome", "brain")},
+        **{name: ("uint8", (count, *_PANEL)) for name in (*images, "tumour", "outcome", "brain", "resection")},
         "shift": ("int8", (count, *_SHIFT_PANEL)),
         "shift_known": ("uint8", (count,)),
+        "resection_known": ("uint8", (count,)),
         "z_mm": ("float32", (count,)),
         **{name: ("int32", (count,)) for name in ("case", "patient", "institution")},
         **{name: ("int8", (count,)) for name in ("split", "kind")},
@@ -137,11 +185,16 @@ def _tensors(count: int, neighbours: int) -> dict[str, tuple[str, tuple[int, ...
     }
 
 
-def _metadata(rows: _Rows, slice_step: int) -> dict[str, str]:
+def _metadata(rows: Rows, slice_step: int) -> dict[str, str]:
     """Values of the file's header; all are JSON."""
     grid = {"size": WORKING_GRID.size, "spacing_mm": WORKING_GRID.spacing, "origin_lps_mm": WORKING_GRID.origin}
     values: dict[str, Any] = {
-        "version": {"schema": SCHEMA, "slice_step": slice_step, "minimum_pixels": MINIMUM_PIXELS},
+        "version": {
+            "schema": SCHEMA,
+            "slice_step": slice_step,
+            "minimum_pixels": MINIMUM_PIXELS,
+            "margin": MARGIN_SLICES,
+        },
         "grid": grid,
         "cases": [case.case_id for case in rows.cases],
         "patients": rows.patients,
@@ -152,7 +205,7 @@ def _metadata(rows: _Rows, slice_step: int) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in values.items()}
 
 
-def _write_numbers(file: TensorFile, rows: _Rows) -> None:
+def _write_numbers(file: TensorFile, rows: Rows) -> None:
     groups = rows.groups
     kind = np.array([KINDS.index(case.source) for case in rows.cases], np.int8)
     file.write("z_mm", 0, (WORKING_GRID.origin[2] + WORKING_GRID.spacing[2] * rows.z).astype(np.float32))
@@ -163,7 +216,7 @@ def _write_numbers(file: TensorFile, rows: _Rows) -> None:
     file.write("kind", 0, kind[rows.case])
 
 
-def _write_images(file: TensorFile, rows: _Rows, progress: Progress) -> None:
+def _write_images(file: TensorFile, rows: Rows, progress: Progress) -> None:
     progress.stage("Writing the slices")
     for number, case in enumerate(rows.cases):
         progress.step(number, len(rows.cases))
@@ -183,6 +236,9 @@ def _case_arrays(case: LibraryCase, z: NDArray[np.intp]) -> dict[str, NDArray[An
     for sequence in SEQUENCES:
         arrays[f"pre_{sequence}"] = np.rint(case.pre(sequence)[z] * 255).astype(np.uint8)
         arrays[f"post_{sequence}"] = np.rint(case.post(sequence)[z] * 255).astype(np.uint8)
+    resection = case.resection()
+    arrays["resection_known"] = np.full(len(z), resection is not None, np.uint8)
+    arrays["resection"] = np.zeros((len(z), *_PANEL), np.uint8) if resection is None else resection[z]
     shift = case.shift_3mm()
     arrays["shift_known"] = np.full(len(z), shift is not None, np.uint8)
     arrays["shift"] = np.zeros((len(z), *_SHIFT_PANEL), np.int8) if shift is None else _shift_slices(shift, z)

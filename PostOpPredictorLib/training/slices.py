@@ -16,7 +16,19 @@ from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
 
 SPLITS = ("train", "val", "test")
 SEQUENCES = ("T1w", "T1wCE")
-_REQUIRED = ("tumour", "outcome", "brain", "shift", "z_mm", "split", "kind", "neighbours")
+_REQUIRED = (
+    "tumour",
+    "outcome",
+    "brain",
+    "resection",
+    "resection_known",
+    "shift",
+    "shift_known",
+    "z_mm",
+    "split",
+    "kind",
+    "neighbours",
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,8 @@ class TrainingBatch:
     """Triplets with the answer.
 
     ``query_post`` (B, 1, y, x); ``query_outcome`` (B, y, x); ``query_shift`` (B, 3, y / 2, x / 2) mm; ``lesion``
-    (B, 1, y, x): 1 near the tumour or anything the operation changed; ``whole``: the triplets before cropping.
+    (B, 1, y, x): 1 near the tumour or anything the operation changed; ``whole``: the triplets before cropping;
+    ``shift_known`` (B,) bool: False where ``query_shift`` is 0 because nobody knows it.
     """
 
     triplets: TripletBatch
@@ -33,6 +46,7 @@ class TrainingBatch:
     query_shift: Tensor
     lesion: Tensor
     whole: TripletBatch
+    shift_known: Tensor
 
     def to(self, device: torch.device | str) -> TrainingBatch:
         """The same batch on another device."""
@@ -63,11 +77,14 @@ class PreparedSlices:
         height, width = self.arrays["tumour"].shape[1:]
         return height, width
 
-    def rows(self, split: str, kind: int | None = None) -> Tensor:
-        """Indices of the slices of a split with at least one neighbour; ``kind`` 0 phantom, 1 semi-real, 2 real."""
+    def rows(self, split: str, *kinds: int) -> Tensor:
+        """Indices of the slices of a split with at least one neighbour.
+
+        ``kinds``: only these, 0 phantom, 1 semi-real, 2 real; all when left out.
+        """
         chosen = (self.arrays["split"] == SPLITS.index(split)) & (self.arrays["neighbours"][:, 0] >= 0)
-        if kind is not None:
-            chosen &= self.arrays["kind"] == kind
+        if kinds:
+            chosen &= torch.isin(self.arrays["kind"], torch.tensor(kinds, dtype=self.arrays["kind"].dtype))
         return chosen.nonzero()[:, 0]
 
     def batch(
@@ -79,12 +96,13 @@ class PreparedSlices:
         outcome = self.arrays["outcome"][rows]
         shift = self.arrays["shift"][rows].float() / 10
         lesion = _near(label_mask(whole.query_tumour, CORE_LABELS) + (outcome > 0)[:, None].float())
+        known = self.arrays["shift_known"][rows] > 0
         if not crop:
-            return TrainingBatch(whole, post, outcome, shift, lesion, whole)
+            return TrainingBatch(whole, post, outcome, shift, lesion, whole, known)
         corners = _corners(label_mask(whole.query_tumour, CORE_LABELS), crop, generator)
         cut = _Cutter(corners, crop)
         triplets = replace(whole, **{name: cut(getattr(whole, name)) for name in _TRIPLET_ARRAYS}, corner=corners)
-        return TrainingBatch(triplets, cut(post), cut(outcome), cut(shift, 2), cut(lesion), whole)
+        return TrainingBatch(triplets, cut(post), cut(outcome), cut(shift, 2), cut(lesion), whole, known)
 
     def draw_instruction(self, rows: Tensor, neighbours: int, generator: torch.Generator) -> Tensor:
         """For each row one of its ``neighbours`` most similar slices, at random (the paper's top 15)."""
@@ -103,6 +121,8 @@ class PreparedSlices:
             instruction_tumour=self.arrays["tumour"][instruction],
             instruction_outcome=self.arrays["outcome"][instruction],
             z_mm=self.arrays["z_mm"][rows],
+            query_plan=self.arrays["resection"][rows],
+            has_plan=self.arrays["resection_known"][rows] > 0,
         )
 
     def _image(self, name: str, rows: Tensor) -> Tensor:
@@ -117,6 +137,7 @@ _TRIPLET_ARRAYS = (
     "instruction_post",
     "instruction_tumour",
     "instruction_outcome",
+    "query_plan",
 )
 
 

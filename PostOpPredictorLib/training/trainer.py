@@ -57,6 +57,7 @@ class Trainer:
         )
         self.ema = EMAModel(self.learning, decay=training.ema_decay, use_ema_warmup=True, power=0.75)
         self.ema.to(self.device)
+        self._rows = slices.rows("train", 0, 2), slices.rows("train", 1)
         self.step = 0
         self._resume()
 
@@ -167,10 +168,10 @@ class Trainer:
         return self.pipeline.autoencoder.training_loss(batch.query_post, generator)
 
     def _draw(self, generator: torch.Generator) -> TrainingBatch:
-        phantom, semi_real = self.slices.rows("train", 0), self.slices.rows("train", 1)
-        others = self.slices.rows("train") if not len(phantom) else phantom
+        others, semi_real = self._rows
         size = self.training.batch_size
-        from_semi = round(size * self.training.semi_real_share) if len(semi_real) else 0
+        share = self.training.semi_real_share if len(others) else 1.0
+        from_semi = round(size * share) if len(semi_real) else 0
         rows = torch.cat([_some(others, size - from_semi, generator), _some(semi_real, from_semi, generator)])
         instruction = self.slices.draw_instruction(rows, self.training.neighbours, generator)
         sequence = self.slices.sequences[int(torch.randint(len(self.slices.sequences), (1,), generator=generator))]

@@ -121,6 +121,32 @@ def test_the_unet_is_built_for_the_channels_that_it_gets(triplets: TripletBatch,
     assert unet.config.in_channels == images.latent_channels + stack.shape[1]
 
 
+def test_a_plan_reaches_the_unet_only_where_the_model_knows_plans(triplets: TripletBatch) -> None:
+    planned = dataclasses.replace(
+        triplets, query_plan=(triplets.query_tumour == 4).to(torch.uint8), has_plan=torch.tensor([True, False])
+    )
+    patches, without = PixelPatches(4), stacked_condition(triplets, PixelPatches(4), 4, 0)
+    assert torch.equal(stacked_condition(planned, patches, 4, 0), without)
+    stack = stacked_condition(planned, patches, 4, 0, plan=True)
+    assert stack.shape[1] == stacked_channels(16, plan=True) == without.shape[1] + 8
+    masks = torch.nn.functional.pixel_shuffle(stack[:, 64:-4], 2)[:, -2:]
+    assert torch.equal(masks[0, 0], torch.nn.functional.avg_pool2d(planned.query_plan[:1].float(), 2)[0])
+    assert masks[0, 1].eq(1).all() and masks[1, 1].eq(0).all()
+    assert build_unet(tiny_config(plan=True), 16).config.in_channels == 32 + stack.shape[1]
+
+
+def test_a_dropped_plan_is_as_if_there_were_none(triplets: TripletBatch) -> None:
+    planned = dataclasses.replace(
+        triplets, query_plan=torch.ones_like(triplets.query_tumour), has_plan=torch.tensor([True, True])
+    )
+    one = planned.without_plan(torch.tensor([False, True]))
+    assert one.has_plan.tolist() == [True, False] and one.query_plan[0].all() and not one.query_plan[1].any()  # type: ignore[union-attr,index]
+    assert torch.equal(
+        stacked_condition(planned.without_plan(), PixelPatches(4), 4, 0, plan=True),
+        stacked_condition(triplets, PixelPatches(4), 4, 0, plan=True),
+    )
+
+
 def test_a_crop_knows_where_it_lies_in_the_panel(triplets: TripletBatch) -> None:
     """The coordinates of a crop are the same as the whole panel's at the same pixels."""
     rows, columns = slice(8, 24), slice(16, 32)

@@ -91,9 +91,15 @@ def test_a_learning_rate_may_be_written_without_a_point(yaml_file: Any) -> None:
     assert training_from_yaml(yaml_file("training: {learning_rate: 1e-4}\n")).learning_rate == 1e-4
 
 
-def test_one_head_dimension_or_one_for_each_level() -> None:
-    assert config_from_mapping({"unet": {"attention_head_dim": 8}}).unet.attention_head_dim == 8
-    assert config_from_mapping({"unet": {"attention_head_dim": [8, 8, 16]}}).unet.attention_head_dim == (8, 8, 16)
+def test_one_number_of_heads_or_one_for_each_level() -> None:
+    assert config_from_mapping({"unet": {"attention_heads": 8}}).unet.attention_heads == 8
+    assert config_from_mapping({"unet": {"attention_heads": [8, 8, 16]}}).unet.attention_heads == (8, 8, 16)
+
+
+def test_the_unet_has_the_configured_number_of_heads() -> None:
+    unet = build_unet(PostOpConfig(), 16)
+    heads = [block.attentions[0].transformer_blocks[0].attn2.heads for block in unet.down_blocks[1:]]
+    assert heads == [2, 3], "48 numbers each, on levels of 96 and 144 channels"
 
 
 @pytest.mark.parametrize(

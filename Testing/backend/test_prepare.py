@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from synthetic_cases import SHAPE, blob, box, made_up_case
 
 from PostOpPredictorLib.cases.case import SimulatedCase
-from PostOpPredictorLib.cases.library import CaseLibrary
+from PostOpPredictorLib.cases.library import CaseLibrary, LibraryCase
 from PostOpPredictorLib.errors import Cancelled, InputError, LibraryError
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.training import prepare
@@ -55,11 +55,17 @@ def metadata_of(path: Path) -> dict[str, Any]:
         return {name: json.loads(value) for name, value in file.metadata().items()}
 
 
-def test_rows_are_the_slices_with_twenty_pixels_of_core(library: CaseLibrary, arrays: dict[str, np.ndarray]) -> None:
+def core_slices(case: LibraryCase) -> np.ndarray:
+    return np.flatnonzero(case.tumour_core().sum(axis=(1, 2)) >= 20)
+
+
+def test_rows_are_the_slices_with_twenty_pixels_of_core_and_four_either_side(
+    library: CaseLibrary, arrays: dict[str, np.ndarray]
+) -> None:
     expected = [
         (number, -72 + 1.5 * z)
         for number, case in enumerate(library.cases)
-        for z in np.flatnonzero(case.tumour_core().sum(axis=(1, 2)) >= 20)
+        for z in range(core_slices(case).min() - 4, core_slices(case).max() + 5)
     ]
     assert list(zip(arrays["case"].tolist(), arrays["z_mm"].tolist(), strict=True)) == expected
     assert all(len(array) == len(expected) for array in arrays.values())
@@ -70,9 +76,10 @@ def test_every_array_has_the_promised_type_and_shape(arrays: dict[str, np.ndarra
     panel = ("uint8", (128, 128))
     assert found == {
         **{f"{when}_{sequence}": panel for when in ("pre", "post") for sequence in ("T1w", "T1wCE")},
-        **{name: panel for name in ("tumour", "outcome", "brain")},
+        **{name: panel for name in ("tumour", "outcome", "brain", "resection")},
         "shift": ("int8", (3, 64, 64)),
         "shift_known": ("uint8", ()),
+        "resection_known": ("uint8", ()),
         "z_mm": ("float32", ()),
         **{name: ("int32", ()) for name in ("case", "patient", "institution")},
         **{name: ("int8", ()) for name in ("split", "kind")},
@@ -96,7 +103,7 @@ def test_numbers_lead_back_to_case_patient_institution_split_and_kind(
     library: CaseLibrary, prepared: Path, arrays: dict[str, np.ndarray]
 ) -> None:
     meta = metadata_of(prepared)
-    assert meta["grid"]["size"] == [128, 128, 104] and meta["version"]["schema"] == 1
+    assert meta["grid"]["size"] == [128, 128, 104] and meta["version"]["schema"] == 2
     for row in range(len(arrays["case"])):
         case = library.case(meta["cases"][arrays["case"][row]])
         assert meta["patients"][arrays["patient"][row]] == case.patient_id
@@ -110,9 +117,10 @@ def test_neighbours_are_the_most_similar_of_their_institution_then_of_their_spli
 ) -> None:
     core = np.isin(arrays["tumour"], (1, 4)).reshape(len(arrays["case"]), -1).astype(np.float64)
     shared = core @ core.T
-    iou = shared / (core.sum(1)[:, None] + core.sum(1)[None] - shared)
-    for row in range(len(core)):
-        permitted = (arrays["split"] == arrays["split"][row]) & (arrays["patient"] != arrays["patient"][row])
+    iou = shared / np.maximum(core.sum(1)[:, None] + core.sum(1)[None] - shared, 1)
+    searched = core.sum(axis=1) >= 20
+    for row in np.flatnonzero(searched):
+        permitted = searched & (arrays["split"] == arrays["split"][row]) & (arrays["patient"] != arrays["patient"][row])
         permitted &= (np.abs(arrays["z_mm"] - arrays["z_mm"][row]) <= 12) & (iou[row] > 0)
         same = arrays["institution"] == arrays["institution"][row]
         order = sorted(np.flatnonzero(permitted), key=lambda other: (not same[other], -iou[row, other], other))[:5]
@@ -120,6 +128,39 @@ def test_neighbours_are_the_most_similar_of_their_institution_then_of_their_spli
         assert found[found >= 0].tolist() == order
         assert (found[len(order) :] == -1).all()
         assert np.allclose(arrays["neighbour_iou"][row][: len(order)], iou[row, order], atol=1e-3)
+
+
+def test_a_margin_slice_meets_the_cases_of_its_nearest_core_slice_as_far_away(arrays: dict[str, np.ndarray]) -> None:
+    core = np.isin(arrays["tumour"], (1, 4)).reshape(len(arrays["case"]), -1).sum(axis=1) >= 20
+    margins = np.flatnonzero(~core)
+    assert len(margins) > 30
+    z = np.rint((arrays["z_mm"] + 72) / 1.5).astype(int)
+    for row in margins:
+        own = np.flatnonzero((arrays["case"] == arrays["case"][row]) & core)
+        nearest = own[np.abs(z[own] - z[row]).argmin()]
+        for found, source in zip(arrays["neighbours"][row], arrays["neighbours"][nearest], strict=True):
+            if source < 0:
+                assert found < 0
+                continue
+            of_case = np.flatnonzero(arrays["case"] == arrays["case"][source])
+            wanted = np.clip(z[source] + z[row] - z[nearest], z[of_case].min(), z[of_case].max())
+            assert arrays["case"][found] == arrays["case"][source] and z[found] == wanted
+        assert np.array_equal(arrays["neighbour_iou"][row], arrays["neighbour_iou"][nearest])
+
+
+def test_the_resection_is_written_where_it_is_known(tmp_path: Path) -> None:
+    library = CaseLibrary.create(tmp_path / "library")
+    one = made_up_case("1")
+    taken = (one.tumour > 0).astype(np.uint8)
+    library.add(SimulatedCase(**{**vars(one), "resection": taken}))
+    library.add(made_up_case("2"))
+    assert library.case("2").resection() is None
+    prepare_slices(library.folder, tmp_path / "out.safetensors")
+    arrays = load_file(tmp_path / "out.safetensors")
+    z = np.rint((arrays["z_mm"] + 72) / 1.5).astype(int)
+    first = arrays["case"] == 0
+    assert arrays["resection_known"].tolist() == first.astype(int).tolist()
+    assert np.array_equal(arrays["resection"][first], taken[z[first]]) and not arrays["resection"][~first].any()
 
 
 def test_a_split_never_sees_another_split(arrays: dict[str, np.ndarray]) -> None:

@@ -31,7 +31,7 @@ def test_crops_hold_the_tumour_and_are_cut_alike_everywhere(slices: PreparedSlic
         assert (crop.query_tumour > 0).flatten(1).any(dim=1).all(), "the tumour is in the crop"
         for index, (y, x) in enumerate(crop.corner.tolist()):
             assert y % 8 == x % 8 == 0 and min(y, x) >= 0 and max(y, x) + 16 <= SIZE
-            for name in ("query_pre", "query_tumour", "query_brain", "instruction_post", "instruction_outcome"):
+            for name in ("query_pre", "query_tumour", "query_brain", "query_plan", "instruction_post"):
                 cut = getattr(whole, name)[index, ..., y : y + 16, x : x + 16]
                 assert torch.equal(getattr(crop, name)[index], cut), name
         full = a_batch(slices, crop=0, seed=seed)
@@ -42,6 +42,24 @@ def test_crops_hold_the_tumour_and_are_cut_alike_everywhere(slices: PreparedSlic
             assert torch.equal(batch.lesion[index], full.lesion[index, :, y : y + 16, x : x + 16])
             half = full.query_shift[index, :, y // 2 : y // 2 + 8, x // 2 : x // 2 + 8]
             assert torch.equal(batch.query_shift[index], half)
+
+
+def test_the_plan_of_a_simulated_operation_is_what_was_taken(prepared: Path, tmp_path: Path) -> None:
+    slices = PreparedSlices(prepared)
+    slices.arrays["resection_known"][1] = 0
+    batch = a_batch(slices, crop=0)
+    assert torch.equal(batch.triplets.query_plan, slices.arrays["resection"][:4])  # type: ignore[arg-type]
+    assert batch.triplets.has_plan.tolist() == [True, False, True, True]  # type: ignore[union-attr]
+
+
+def test_rows_may_be_of_several_kinds(tmp_path: Path) -> None:
+    arrays = prepared_arrays(semi_real=3)
+    arrays["kind"][0] = 2
+    save_file(arrays, tmp_path / "some.safetensors")
+    some = PreparedSlices(tmp_path / "some.safetensors")
+    assert some.rows("train", 0, 2).tolist() == list(range(6)), "real pairs train beside phantoms"
+    assert some.rows("train", 1).tolist() == [6, 7, 8]
+    assert some.rows("train", 2).tolist() == [0]
 
 
 def test_crops_are_moved_about_at_random(slices: PreparedSlices) -> None:

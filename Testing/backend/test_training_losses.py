@@ -13,7 +13,7 @@ from PostOpPredictorLib.model.layouts import quadrant
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.triplet import TripletBatch
 from PostOpPredictorLib.training.config import TrainingConfig
-from PostOpPredictorLib.training.losses import _latent_weight, denoising_loss, rendering_loss
+from PostOpPredictorLib.training.losses import _latent_weight, denoising_loss, known_channels, rendering_loss
 from PostOpPredictorLib.training.slices import PreparedSlices, TrainingBatch
 
 
@@ -125,3 +125,42 @@ def test_the_renderer_learns_from_a_structure_as_uncertain_as_a_predicted_one(sl
 
     assert loss(0.0, 0) == loss(0.0, 1)
     assert loss(0.3, 0) != loss(0.3, 1)
+
+
+def test_an_unknown_shift_teaches_nothing(slices: PreparedSlices) -> None:
+    """Imported pairs know no shift; their zeros must not teach that the brain never moves."""
+    pipeline = PostOpPipeline.of(tiny_config())
+    batch = a_batch(slices)
+
+    def loss(known: bool, shift: float) -> float:
+        of = dataclasses.replace(
+            batch,
+            query_shift=torch.full_like(batch.query_shift, shift),
+            shift_known=torch.full_like(batch.shift_known, known),
+        )
+        generator = torch.Generator().manual_seed(0)
+        return float(
+            denoising_loss(AnswersZero(pipeline), pipeline.scheduler, of, TrainingConfig(), generator)  # type: ignore[arg-type]
+        )
+
+    assert loss(False, 0.0) == loss(False, 6.0)
+    assert loss(True, 0.0) != loss(True, 6.0)
+    weight = known_channels(torch.tensor([True, False]), torch.zeros(2, 32, 4, 4))
+    assert weight.sum(dim=(1, 2, 3)).tolist() == [32, 20]
+
+
+def test_plans_are_dropped_as_configured(slices: PreparedSlices) -> None:
+    pipeline = PostOpPipeline.of(tiny_config(plan=True))
+
+    class Counts(AnswersZero):
+        plans = 0
+
+        def condition(self, triplets: TripletBatch, tokens: torch.Tensor) -> None:
+            assert triplets.has_plan is not None
+            self.plans += int(triplets.has_plan.sum())
+            super().condition(triplets, tokens)
+
+    fake, generator, batch = Counts(pipeline, plan_dropout=0.25), torch.Generator().manual_seed(0), a_batch(slices)
+    for _ in range(100):
+        denoising_loss(fake, pipeline.scheduler, batch, TrainingConfig(), generator)  # type: ignore[arg-type]
+    assert fake.plans / fake.samples == pytest.approx(0.75, abs=0.06)

@@ -35,7 +35,7 @@ def tiny_config(**changes: Any) -> PostOpConfig:
     tiny = PostOpConfig(
         panel=SIZE,
         steps=2,
-        unet=UNetConfig((8, 16), 1, (False, True), 8, 4),
+        unet=UNetConfig((8, 16), 1, (False, True), 2, 4),
         prompt=TINY_PROMPT,
         renderer=RendererConfig((8, 16), 1, 4),
     )
@@ -96,6 +96,8 @@ def prepared_arrays(train: int = 9, val: int = 3, semi_real: int = 0, seed: int 
     arrays |= {name: torch.from_numpy(slices[name]) for name in ("tumour", "outcome", "brain")}
     arrays["shift"] = torch.from_numpy(rng.integers(-40, 40, (count, 3, SIZE // 2, SIZE // 2)).astype(np.int8))
     arrays["shift_known"] = torch.ones(count, dtype=torch.uint8)
+    arrays["resection"] = (arrays["outcome"] % 2).to(torch.uint8)
+    arrays["resection_known"] = torch.ones(count, dtype=torch.uint8)
     arrays["z_mm"] = torch.linspace(-20, 50, count)
     arrays["split"] = torch.tensor([0] * train + [1] * val, dtype=torch.int8)
     arrays["kind"] = torch.tensor([0] * (train - semi_real) + [1] * semi_real + [0] * val, dtype=torch.int8)

@@ -30,6 +30,10 @@ GROWTH_BOX = 19
 """Half width of the growth crop in 3 mm voxels."""
 
 
+LEAST_GROWN = 0.5
+"""Share of the planned core volume that there is at least, whatever the noise of its surface."""
+
+
 @dataclass(frozen=True)
 class TumourPlan:
     """What kind of tumour: ``core_ml`` before it pushes, ``rim_mm`` of enhancement, ``oedema`` and ``push`` 0 to 1."""
@@ -106,9 +110,15 @@ def tumour_in(rng: np.random.Generator, growth: Growth, tissue: Tissue, plan: Tu
     )
     level = blur(spread + rough - np.float32(1.2) * ramp(tissue.csf[crop], 0.6, 1.0), 1.0)
     brain = tissue.brain[crop]
-    core = closed(largest_part((level > 0) & brain), 4.0)
+    core = closed(largest_part((level > _surface(level[brain], plan.core_ml)) & brain), 4.0)
     core = np.stack([ndimage.binary_fill_holes(s) for s in core]) & brain
     return _labelled(rng, plan, crop, core, spread, tissue.wm[crop] * brain, shape)
+
+
+def _surface(level: FloatArray, planned_ml: float) -> float:
+    """The level of the core's surface: 0, or lower where roughness would leave next to nothing of a small tumour."""
+    least = max(int(LEAST_GROWN * planned_ml / VOXEL_ML), 1)
+    return min(0.0, float(np.partition(level, -least)[-least]) - 1e-4)
 
 
 def _density(rng: np.random.Generator, tissue: Tissue, plan: TumourPlan) -> tuple[FloatArray, Crop]:
