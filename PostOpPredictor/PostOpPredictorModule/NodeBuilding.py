@@ -1,0 +1,54 @@
+"""Makes nodes from arrays without showing them: no slice view changes, and segmentations start hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from .ResultFiles import ImageData
+from .Terminology import TERMINOLOGY_TAG, SegmentTerm
+
+LABELMAP = "Binary labelmap"
+_VTK_TYPES = {"uint8": vtk.VTK_UNSIGNED_CHAR, "int16": vtk.VTK_SHORT, "uint16": vtk.VTK_UNSIGNED_SHORT}
+
+
+def fillVolume(node: slicer.vtkMRMLScalarVolumeNode, image: ImageData) -> None:
+    """Give ``node`` the voxels and the place of ``image``; other types than small integers become float32."""
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(image.ijkToRas))
+    node.SetAndObserveImageData(_filled(vtk.vtkImageData(), image.array))
+
+
+def fillSegmentation(
+    node: slicer.vtkMRMLSegmentationNode,
+    labels: ImageData,
+    terms: Mapping[int, SegmentTerm],
+    reference: slicer.vtkMRMLScalarVolumeNode,
+) -> None:
+    """Give ``node`` one segment for every label of ``terms``, also for those without a voxel; all share one image."""
+    image = _filled(slicer.vtkOrientedImageData(), labels.array)
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(labels.ijkToRas))
+    segmentation = node.GetSegmentation()
+    segmentation.SetSourceRepresentationName(LABELMAP)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+    for label, term in terms.items():
+        segment = slicer.vtkSegment()
+        segment.SetName(term.name)
+        segment.SetColor(*term.colour)
+        segment.SetTag(TERMINOLOGY_TAG, term.entry)
+        segment.SetLabelValue(label)
+        segment.AddRepresentation(LABELMAP, image)
+        segmentation.AddSegment(segment, term.segmentId)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetVisibility(False)
+
+
+def _filled(image: vtk.vtkImageData, array: np.ndarray) -> vtk.vtkImageData:
+    image.SetDimensions(*(int(size) for size in array.shape[::-1]))
+    image.AllocateScalars(_VTK_TYPES.get(array.dtype.name, vtk.VTK_FLOAT), 1)
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = array.ravel()
+    return image

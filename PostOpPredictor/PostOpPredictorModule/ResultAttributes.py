@@ -1,0 +1,67 @@
+"""The marks by which result nodes are known, also after the scene was saved and opened again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import slicer
+
+ROLE = "PostOpPredictor.Role"
+RUN_ID = "PostOpPredictor.RunId"
+SYNTHETIC = "PostOpPredictor.Synthetic"
+PROVENANCE = "PostOpPredictor.Provenance"
+RANK = "PostOpPredictor.Rank"
+SOURCE = "PostOpPredictor.Source"
+"""The role of the node reference to the volume that the prediction was made from."""
+
+PATIENT_ROLES = (
+    "postop",
+    "preop",
+    "tumour",
+    "cavity",
+    "outcome",
+    "cavityProbability",
+    "uncertainty",
+    "patientToMni",
+    "mniToPatient",
+    "table",
+)
+SYNTHETIC_ROLES = frozenset({"postop", "cavity", "outcome", "cavityProbability", "uncertainty"})
+PRECEDENT_ROLES = ("precedent-pre", "precedent-post", "precedent-tumour", "precedent-cavity")
+
+
+def markNode(
+    node: slicer.vtkMRMLNode,
+    role: str,
+    runId: str,
+    record: Mapping[str, Any],
+    rank: int | None = None,
+) -> None:
+    """Mark ``node`` as a result; ``record`` says how it came about and holds nothing about who the patient is."""
+    node.SetAttribute(ROLE, role)
+    node.SetAttribute(RUN_ID, runId)
+    node.SetAttribute(SYNTHETIC, "1" if role in SYNTHETIC_ROLES else "0")
+    node.SetAttribute(PROVENANCE, json.dumps(record, ensure_ascii=False, sort_keys=True))
+    if rank is not None:
+        node.SetAttribute(RANK, str(rank))
+
+
+def recordOf(node: slicer.vtkMRMLNode) -> dict[str, Any]:
+    """What ``markNode`` was given as the record of ``node``; empty when somebody changed it to something else."""
+    try:
+        record = json.loads(node.GetAttribute(PROVENANCE) or "{}")
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def markedNodes(scene: slicer.vtkMRMLScene, runId: str | None = None) -> list[slicer.vtkMRMLNode]:
+    """All result nodes of ``scene`` (of one run), in the order in which they were added."""
+    nodes = (scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes()))
+    return [
+        node
+        for node in nodes
+        if node.GetAttribute(RUN_ID) and node.GetAttribute(ROLE) and runId in (None, node.GetAttribute(RUN_ID))
+    ]

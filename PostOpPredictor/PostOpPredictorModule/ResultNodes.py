@@ -1,0 +1,177 @@
+"""The nodes of a prediction: found by their marks, moved between MNI and patient space, removed without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import slicer
+import vtk
+
+from .ResultAttributes import PATIENT_ROLES, PRECEDENT_ROLES, RANK, ROLE, RUN_ID, SOURCE, markedNodes, recordOf
+
+SPACES = ("mni", "patient")
+
+
+@dataclass(frozen=True)
+class PrecedentNodes:
+    """One operated case in MNI space. ``tumour`` and ``cavity`` are segmentations; ``attributes``: case, EOR, ..."""
+
+    rank: int
+    iou: float
+    pre: slicer.vtkMRMLScalarVolumeNode | None
+    post: slicer.vtkMRMLScalarVolumeNode | None
+    tumour: slicer.vtkMRMLSegmentationNode | None
+    cavity: slicer.vtkMRMLSegmentationNode | None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PredictionNodes:
+    """One prediction. Coordinates are MNI (ICBM152 2009a symmetric) millimetres, RAS.
+
+    ``postop``: synthetic scan, grey levels of the input. ``preop``: the input's brain in MNI space. ``transform``: maps
+    the patient (world) to MNI, ``transformToPatient`` back. ``tumour``, ``cavity`` and ``outcome``: segmentations,
+    hidden until somebody shows them. ``cavityProbability``: 0..1. ``uncertainty``: None where the model gives none.
+    ``source``: the input volume, None when it is gone. ``summary``: volumes in ml, extent of resection in percent and
+    more. ``warnings``: sentences, the gravest first. A node that the user removed is None.
+    """
+
+    runId: str
+    folderItem: int
+    postop: slicer.vtkMRMLScalarVolumeNode
+    preop: slicer.vtkMRMLScalarVolumeNode | None
+    transform: slicer.vtkMRMLLinearTransformNode | None
+    transformToPatient: slicer.vtkMRMLLinearTransformNode | None
+    tumour: slicer.vtkMRMLSegmentationNode | None
+    cavity: slicer.vtkMRMLSegmentationNode | None
+    outcome: slicer.vtkMRMLSegmentationNode | None
+    cavityProbability: slicer.vtkMRMLScalarVolumeNode | None
+    uncertainty: slicer.vtkMRMLScalarVolumeNode | None
+    precedents: tuple[PrecedentNodes, ...]
+    table: slicer.vtkMRMLTableNode | None
+    source: slicer.vtkMRMLScalarVolumeNode | None
+    summary: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    provenance: Mapping[str, Any]
+
+    def displayed(self) -> tuple[slicer.vtkMRMLDisplayableNode, ...]:
+        """Every node that has a place in space."""
+        own = (self.postop, self.preop, self.tumour, self.cavity, self.outcome, self.cavityProbability)
+        others = (node for one in self.precedents for node in (one.pre, one.post, one.tumour, one.cavity))
+        return tuple(node for node in (*own, self.uncertainty, *others) if node is not None)
+
+
+def findResults(scene: slicer.vtkMRMLScene) -> list[PredictionNodes]:
+    """The predictions in ``scene``, newest first; those whose predicted volume was removed do not count."""
+    runs = dict.fromkeys(node.GetAttribute(RUN_ID) for node in markedNodes(scene))
+    results = [result for runId in runs if (result := nodesOfRun(scene, runId)) is not None]
+    return sorted(results, key=lambda result: str(result.provenance.get("added", "")), reverse=True)
+
+
+def nodesOfRun(scene: slicer.vtkMRMLScene, runId: str) -> PredictionNodes | None:
+    """The prediction ``runId``; None when its predicted volume is not in ``scene``."""
+    marked = markedNodes(scene, runId)
+    byRole: dict[str, slicer.vtkMRMLNode] = {}
+    for node in marked:
+        # A copy that the user made of a result carries its marks too: the first one is ours.
+        byRole.setdefault(node.GetAttribute(ROLE), node)
+    postop = byRole.get("postop")
+    if postop is None:
+        return None
+    provenance = recordOf(postop)
+    roles = {role: byRole.get(role) for role in PATIENT_ROLES if role not in ("patientToMni", "mniToPatient")}
+    return PredictionNodes(
+        runId=runId,
+        folderItem=_folderOf(scene, runId),
+        **roles,
+        transform=byRole.get("patientToMni"),
+        transformToPatient=byRole.get("mniToPatient"),
+        precedents=_precedents(marked),
+        source=postop.GetNodeReference(SOURCE),
+        summary=provenance.get("result", {}),
+        warnings=tuple(provenance.get("warnings", ())),
+        provenance=provenance,
+    )
+
+
+def showInSpace(nodes: PredictionNodes, space: str) -> None:
+    """Put the result where the patient lies in the scene ("patient"), or back into MNI space ("mni")."""
+    if space not in SPACES:
+        raise ValueError(f"There is no space '{space}'. Choose one of {', '.join(SPACES)}.")
+    if space == "patient" and nodes.transformToPatient is None:
+        raise ValueError("The transform from MNI to the patient was removed from the scene, so only 'mni' is possible.")
+    transformId = nodes.transformToPatient.GetID() if space == "patient" else None
+    for node in nodes.displayed():
+        node.SetAndObserveTransformNodeID(transformId)
+
+
+def spaceOf(nodes: PredictionNodes) -> str:
+    """The space in which the result is shown now."""
+    return "mni" if nodes.postop.GetTransformNodeID() is None else "patient"
+
+
+def removeRun(scene: slicer.vtkMRMLScene, runId: str) -> None:
+    """Remove all that a prediction added: nodes, what shows and stores them, and its folder.
+
+    What the user put into the folder stays in the scene, in the folder's place.
+    """
+    # Without a batch: other modules clean up after each removal, which they do not in a batch.
+    for node in markedNodes(scene, runId):
+        removeNode(scene, node)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    for folder in reversed(_foldersOf(hierarchy, runId)):
+        parent = hierarchy.GetItemParent(folder)
+        for child in _children(hierarchy, folder):
+            hierarchy.SetItemParent(child, parent)
+        hierarchy.RemoveItem(folder, False, False)
+
+
+def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
+    """Remove ``node`` with its display and storage nodes and its item in the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = hierarchy.GetItemByDataNode(node)
+    companions = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        companions += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        companions += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    for companion in companions:
+        if companion is not None and companion.GetScene() is not None:
+            scene.RemoveNode(companion)
+    # In the application the item left together with the node.
+    if item and hierarchy.GetItemParent(item):
+        hierarchy.RemoveItem(item, False, False)
+
+
+def _precedents(marked: Iterable[slicer.vtkMRMLNode]) -> tuple[PrecedentNodes, ...]:
+    byRank: dict[int, dict[str, slicer.vtkMRMLNode]] = {}
+    for node in marked:
+        if node.GetAttribute(ROLE) in PRECEDENT_ROLES:
+            byRank.setdefault(int(node.GetAttribute(RANK)), {}).setdefault(node.GetAttribute(ROLE), node)
+    return tuple(_precedent(rank, byRank[rank]) for rank in sorted(byRank))
+
+
+def _precedent(rank: int, byRole: Mapping[str, slicer.vtkMRMLNode]) -> PrecedentNodes:
+    record = recordOf(next(iter(byRole.values())))
+    nodes = {role.removeprefix("precedent-"): byRole.get(role) for role in PRECEDENT_ROLES}
+    return PrecedentNodes(rank=rank, iou=float(record.get("iou", float("nan"))), attributes=record, **nodes)
+
+
+def _folderOf(scene: slicer.vtkMRMLScene, runId: str) -> int:
+    folders = _foldersOf(slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene), runId)
+    return folders[0] if folders else slicer.vtkMRMLSubjectHierarchyNode.GetInvalidItemID()
+
+
+def _foldersOf(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, runId: str) -> list[int]:
+    """The folders of a prediction, outer ones first."""
+    items = _children(hierarchy, hierarchy.GetSceneItemID(), deep=True)
+    return [item for item in items if hierarchy.GetItemAttribute(item, RUN_ID) == runId]
+
+
+def _children(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int, deep: bool = False) -> list[int]:
+    found = vtk.vtkIdList()
+    hierarchy.GetItemChildren(item, found, deep)
+    return [found.GetId(number) for number in range(found.GetNumberOfIds())]
