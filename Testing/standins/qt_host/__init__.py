@@ -70,9 +70,9 @@ def _set(module: ModuleType, name: str, value: Any) -> None:
 
 
 def _rebind(qt: ModuleType, ctk: ModuleType) -> None:
-    """Slicer's own files may have been loaded with placeholders (ring 2); from now on they see the real ones."""
+    """Files may have been loaded with placeholders in the second ring; from now on they see the real ones."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("slicer.") and module is not None:
+        if name.startswith(("slicer.", "PostOpPredictorModule.")) and module is not None:
             for what, real in (("qt", qt), ("ctk", ctk)):
                 if isinstance(vars(module).get(what), ModuleType):
                     _set(module, what, real)

@@ -19,13 +19,16 @@ class ModuleManager(QtCore.QObject):
     SIGNATURES: ClassVar[dict[str, str]] = {"moduleAboutToBeUnloaded(QString)": "moduleAboutToBeUnloaded"}
 
 
-class HostApplication:
+@connects_by_text
+class HostApplication(QtCore.QObject):
     """The application; ``inTestingMode`` and ``restarts`` are the test's."""
 
+    startupCompleted = QtCore.Signal()
     applicationName = "Slicer"
     documentationBaseUrl = "https://slicer.readthedocs.io/"
 
     def __init__(self) -> None:
+        super().__init__()
         self._qt = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["qt_host"])
         self._qt.setStyle("Fusion")
         self._manager = ModuleManager()

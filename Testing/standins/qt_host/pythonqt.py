@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,19 @@ from PySide6 import QtCore, QtGui, QtWidgets
 
 # Virtual methods (Qt would look for an override and find a property) and a static method of the same name.
 _STAY_METHODS = {"sizeHint", "minimumSizeHint", "singleShot"}
+
+
+_loading: list[bool] = []
+
+
+@contextmanager
+def children_are_no_attributes() -> Iterator[None]:
+    """While PySide6 loads a .ui it makes every child an attribute of the top widget; PythonQt does not."""
+    _loading.append(True)
+    try:
+        yield
+    finally:
+        _loading.pop()
 
 
 @cache
@@ -62,7 +76,7 @@ def _refuse_new_attributes(self: Any, name: str, value: Any) -> None:
         known.fset(self, value)
     elif name.startswith("_"):
         self.__dict__[name] = value
-    else:
+    elif not _loading:
         raise AttributeError(f"{type(self).__name__} has no property {name}")
 
 

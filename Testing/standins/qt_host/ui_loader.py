@@ -8,7 +8,7 @@ from typing import Any
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from . import ctk_widgets, mrml_widgets
-from .pythonqt import qt_module
+from .pythonqt import children_are_no_attributes, qt_module
 
 
 class UiLoader(QtUiTools.QUiLoader):
@@ -45,7 +45,8 @@ class UiLoader(QtUiTools.QUiLoader):
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
-        top = super().load(buffer, parent)
+        with children_are_no_attributes():
+            top = super().load(buffer, parent)
         _apply(top, connections, flags)
         return top
 

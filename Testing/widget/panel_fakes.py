@@ -1,0 +1,185 @@
+"""What stands for the logic, the compare view and the installer where a test needs to say how they behave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import slicer
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+SUMMARY = {
+    "no_similar_case": False,
+    "precedent_iou": 0.4321,
+    "tumour_ml": 31.4,
+    "cavity_ml": 36.25,
+    "residual_ml": 1.84,
+    "eor_percent": 94.2,
+}
+
+
+class FakeRun:
+    """A run that goes on until the test ends it through ``callbacks``."""
+
+    def __init__(self, logic: FakeLogic, callbacks: Any) -> None:
+        self._logic, self.callbacks = logic, callbacks
+        self.isRunning, self.cancels = True, 0
+
+    def cancel(self) -> None:
+        self.cancels += 1
+
+    def stop(self, error: Any) -> None:
+        if self.isRunning:
+            self.fail(error)
+
+    def finish(self, result: Any) -> None:
+        self._over()
+        self.callbacks.finished(result)
+
+    def fail(self, error: Any) -> None:
+        self._over()
+        self.callbacks.failed(error)
+
+    def _over(self) -> None:
+        self.isRunning = False
+        self._logic.currentRun = None
+
+
+class FakeLogic(ScriptedLoadableModuleLogic):
+    """Records what the panel asks for. ``refusal``: raised in the place of the next start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moduleName = "PostOpPredictor"
+        self.currentRun: FakeRun | None = None
+        self.starts: list[tuple[Any, Any]] = []
+        self.runs: list[FakeRun] = []
+        self.inScene: list[Any] = []
+        self.spaces: list[tuple[Any, str]] = []
+        self.refusal: Exception | None = None
+        self.cleanups = 0
+
+    def getParameterNode(self) -> Any:
+        from PostOpPredictorModule.ParameterNode import PostOpPredictorParameterNode
+
+        return PostOpPredictorParameterNode(super().getParameterNode())
+
+    def startPrediction(self, inputs: Any, settings: Any, callbacks: Any) -> FakeRun:
+        if self.refusal is not None:
+            raise self.refusal
+        self.starts.append((inputs, settings))
+        return self._begun(callbacks)
+
+    def runDoctor(self, callbacks: Any) -> FakeRun:
+        return self._begun(callbacks)
+
+    def makeDemonstrationLibrary(self, callbacks: Any) -> FakeRun:
+        return self._begun(callbacks)
+
+    def results(self) -> list[Any]:
+        return [one for one in self.inScene if one.postop.GetScene() is not None]
+
+    def removeResults(self, nodes: Any = None) -> None:
+        for one in list(self.inScene) if nodes is None else [nodes]:
+            self.inScene.remove(one)
+            slicer.mrmlScene.RemoveNode(one.postop)
+
+    def showInSpace(self, nodes: Any, space: str) -> None:
+        self.spaces.append((nodes, space))
+
+    def cleanup(self) -> None:
+        self.cleanups += 1
+
+    def _begun(self, callbacks: Any) -> FakeRun:
+        assert self.currentRun is None, "the panel started a second run"
+        self.currentRun = FakeRun(self, callbacks)
+        self.runs.append(self.currentRun)
+        return self.currentRun
+
+
+class FakeCompareView:
+    """Records what it is asked to show."""
+
+    def __init__(self) -> None:
+        self.isShown = False
+        self.calls: list[tuple[Any, ...]] = []
+        self.problem: Exception | None = None
+
+    def show(self, nodes: Any, precedents: Any = None) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.isShown = True
+        self.calls.append(("show", nodes, list(precedents)))
+
+    def setPrecedents(self, ranks: Any) -> None:
+        self.calls.append(("setPrecedents", list(ranks)))
+
+    def setReveal(self, amount: float) -> None:
+        self.calls.append(("setReveal", amount))
+
+    def reset(self) -> None:
+        self.isShown = False
+        self.calls.append(("reset",))
+
+
+class RecordingInstaller:
+    """Says that things are missing until they are "installed"; ``trouble`` is raised in the place of installing."""
+
+    def __init__(
+        self, torch: str | None = "2.13.0", extension: bool = True, missing: tuple[str, ...] = (), replaced: Any = ()
+    ) -> None:
+        self.torch, self.extension, self.missing, self.replaced = torch, extension, tuple(missing), tuple(replaced)
+        self.calls: list[Any] = []
+        self.trouble: Exception | None = None
+        self.during: Callable[[], None] = lambda: None
+        self.works = True
+
+    def torchVersion(self) -> str | None:
+        return self.torch
+
+    def hasTorchExtension(self) -> bool:
+        return self.extension
+
+    def missingPackages(self) -> tuple[str, ...]:
+        return self.missing
+
+    def installTorch(self) -> None:
+        self._record("installTorch")
+        self.torch = "2.13.0" if self.works else None
+
+    def installPackages(self) -> None:
+        self._record("installPackages")
+        self.missing = () if self.works else self.missing
+
+    def installFromFolder(self, folder: Path) -> None:
+        self._record(("installFromFolder", folder))
+        self.torch, self.missing = "2.13.0", ()
+
+    def replacedWhileLoaded(self) -> tuple[str, ...]:
+        return self.replaced if self.calls else ()
+
+    def _record(self, call: Any) -> None:
+        self.calls.append(call)
+        self.during()
+        if self.trouble is not None:
+            raise self.trouble
+
+
+def fake_result(run_id: str = "run-1", precedents: int = 3, **summary: Any) -> Any:
+    """A prediction as the panel sees it; its volume is in the scene, nothing else is."""
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"T1ce predicted post-op ({run_id})")
+    volume.SetAttribute("PostOpPredictor.Role", "postop")
+    volume.SetAttribute("PostOpPredictor.Synthetic", "1")
+    found = [
+        SimpleNamespace(
+            rank=rank,
+            iou=0.5 - 0.0679 * rank,
+            attributes={"eor_percent": 100.0 - 6.5 * rank, "source": "phantom", "institution": f"site {rank + 3}"},
+        )
+        for rank in range(1, precedents + 1)
+    ]
+    return SimpleNamespace(
+        runId=run_id, postop=volume, precedents=tuple(found), summary={**SUMMARY, **summary}, warnings=()
+    )
