@@ -8,20 +8,30 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CLEAN_UP = 30.0
 EXIT_CANCELLED = 130
 
 
-def end_with(parent: int, seconds_to_clean_up: float = SECONDS_TO_CLEAN_UP) -> None:
-    """Watch process ``parent`` from a thread; when it is gone, end this one like SIGTERM, and insist after a while."""
-    threading.Thread(target=_watch, args=(parent, seconds_to_clean_up), name="parent watch", daemon=True).start()
+def end_with(parent: int, seconds_to_clean_up: float = SECONDS_TO_CLEAN_UP) -> Callable[[], bool]:
+    """Watch process ``parent`` from a thread; when it is gone, end this one like SIGTERM, and insist after a while.
 
-
-def _watch(parent: int, seconds_to_clean_up: float) -> None:
+    What is returned says at any time whether the parent is gone: the thread sees it up to a second later.
+    """
     direct = hasattr(os, "getppid") and os.getppid() == parent
-    while is_running(parent) and not (direct and os.getppid() != parent):
+
+    def is_gone() -> bool:
+        return not is_running(parent) or (direct and os.getppid() != parent)
+
+    arguments = (is_gone, seconds_to_clean_up)
+    threading.Thread(target=_watch, args=arguments, name="parent watch", daemon=True).start()
+    return is_gone
+
+
+def _watch(is_gone: Callable[[], bool], seconds_to_clean_up: float) -> None:
+    while not is_gone():
         time.sleep(SECONDS_BETWEEN_LOOKS)
     # Not the default SIGINT: it is ignored in programs that a shell started in the background.
     _thread.interrupt_main(signal.SIGTERM)

@@ -45,11 +45,11 @@ def pythonExecutable() -> str:
 
 
 def backendCommand(jobFile: Path) -> list[str]:
-    """The command that runs a job, and ends when this process is gone."""
+    """The command that runs a job; when this process is gone it ends and removes the folder of the job file."""
     return [
         pythonExecutable(),
         *("-m", "PostOpPredictorLib", "run", str(jobFile)),
-        *("--parent-pid", str(os.getpid())),
+        *("--parent-pid", str(os.getpid()), "--orphan-folder", str(jobFile.parent)),
     ]
 
 

@@ -22,7 +22,8 @@ from .WorkingFolder import removeWorkingFolder
 JOB_SCHEMA = 1
 MILLISECONDS_BETWEEN_LOOKS = 50
 SECONDS_PER_LOOK = 0.015
-"""The most that one look at the process takes from the application."""
+SECONDS_OF_ADDING_PER_LOOK = 0.005
+"""The most that one look takes from the application; one step of adding the result may take some 30 ms longer."""
 MOST_LOG_LINES = 5_000
 SECONDS_BETWEEN_LOOKS_WHEN_WAITING = 0.02
 
@@ -202,7 +203,7 @@ class PredictionRun:
 
     def _finishSome(self) -> None:
         assert self._steps is not None
-        end = time.monotonic() + SECONDS_PER_LOOK
+        end = time.monotonic() + SECONDS_OF_ADDING_PER_LOOK
         if self._cancelled:
             self._end(error=errorFromBackend("cancelled", "", self.logLines))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +21,17 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="File whose existence cancels the job; default: the job file + .cancel.")
         ] = None,
         parent_pid: Annotated[int | None, typer.Option(help="End the job when this process is gone.")] = None,
+        orphan_folder: Annotated[
+            Path | None, typer.Option(help="Folder with a patient's files, to be removed when that process is gone.")
+        ] = None,
     ) -> None:
         """Run a job file and tell its progress as JSON lines (for programs)."""
         from ..jobs import run_job
         from ..parent_watch import end_with
 
         with only_json_on_stdout() as stream:
-            if parent_pid is not None:
-                end_with(parent_pid)
+            parent_is_gone = end_with(parent_pid) if parent_pid is not None else None
             code = run_job(job, stream, cancel_file)
+        if orphan_folder is not None and parent_is_gone is not None and parent_is_gone():
+            shutil.rmtree(orphan_folder, ignore_errors=True)
         raise typer.Exit(code)
