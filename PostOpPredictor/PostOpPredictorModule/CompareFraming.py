@@ -14,7 +14,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 BRAIN_OF_MNI = np.array([[-74.0, 74.0], [-110.0, 78.0], [-75.0, 86.0]])
 """Extent of the ICBM152 brain, RAS, mm."""
-MARGIN = 1.1
+MARGIN_BESIDE, MARGIN_ABOVE = 1.06, 1.18  # the captions stand above
 NEAR = 3.0
 """Voxels of the tumour within so many mm of a plane count for it."""
 _BACKGROUND = 0.05  # of the brightest voxels
@@ -76,9 +76,9 @@ def frame(sliceLogics: Sequence[Any], corners: np.ndarray, target: np.ndarray) -
 
 def _widthNeeded(node: Any, corners: np.ndarray) -> float:
     axes = _axes(node)
-    wide, high = (MARGIN * float(np.ptp(corners @ axes[:, axis])) for axis in (0, 1))
+    wide, high = (float(np.ptp(corners @ axes[:, axis])) for axis in (0, 1))
     columns, rows, _slices = node.GetDimensions()
-    return max(wide, high * columns / rows)
+    return max(MARGIN_BESIDE * wide, MARGIN_ABOVE * high * columns / rows)
 
 
 def _middleInPlane(node: Any, corners: np.ndarray, target: np.ndarray) -> np.ndarray:
