@@ -21,7 +21,7 @@ class FolderRefused(Exception):
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """What a folder holds. ``state`` of a model: "verified", "changed" or "missing"; of a library: "there", "missing"."""
+    """What a folder holds. ``state``: "verified", "changed" or "missing" (model); "there" or "missing" (library)."""
 
     folder: Path
     state: str

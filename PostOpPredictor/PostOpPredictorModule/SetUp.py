@@ -8,6 +8,7 @@ from pathlib import Path
 
 import qt
 import slicer
+from packaging.requirements import Requirement
 from slicer.i18n import tr as _
 
 from .Installation import Installer, torchExtensionSentence
@@ -36,16 +37,13 @@ class SetUpState:
         """Whether a prediction can be made."""
         return all(item.isThere for item in self.items)
 
-    def reason(self) -> str:
-        """The first thing that is missing, as a sentence; empty when all is there."""
-        missing = next((item for item in self.items if not item.isThere), None)
-        return "" if missing is None else _("{name}: {text}").format(name=missing.name, text=missing.text)
+    def missing(self) -> str:
+        """The names of what is missing; empty when all is there."""
+        return ", ".join(item.name for item in self.items if not item.isThere)
 
     def plan(self) -> str:
         """What a click on the button will do."""
-        if self.blocked:
-            return self.blocked
-        if not self.toInstall:
+        if self.blocked or not self.toInstall:
             return ""
         return _(
             "Will install into Slicer's Python, from the internet: {names}. numpy, scipy, SimpleITK and VTK stay as "
@@ -63,8 +61,12 @@ def examineSetUp(installer: Installer, modelFolder: Path | None, libraryFolder: 
         _libraryItem(libraryFolder),
     )
     needsExtension = torch is None and not installer.hasTorchExtension()
-    toInstall = (*(() if torch else (_("PyTorch"),)), *packages)
+    toInstall = (*(() if torch else (_("PyTorch"),)), *_names(packages))
     return SetUpState(items, toInstall, torchExtensionSentence() if needsExtension else "")
+
+
+def _names(requirements: tuple[str, ...]) -> list[str]:
+    return [str(Requirement(one).name) for one in requirements]
 
 
 def _torchItem(version: str | None, installer: Installer) -> SetUpItem:
@@ -72,12 +74,12 @@ def _torchItem(version: str | None, installer: Installer) -> SetUpItem:
     if version is not None:
         return SetUpItem(name, True, version)
     if installer.hasTorchExtension():
-        return SetUpItem(name, False, _("not installed yet; the button below installs it."))
+        return SetUpItem(name, False, _("not installed yet"))
     return SetUpItem(name, False, torchExtensionSentence())
 
 
 def _packagesItem(missing: tuple[str, ...]) -> SetUpItem:
-    text = _("not installed yet: {names}.").format(names=", ".join(missing)) if missing else _("all there")
+    text = _("not installed yet: {names}").format(names=", ".join(_names(missing))) if missing else _("all there")
     return SetUpItem(_("Python packages"), not missing, text)
 
 

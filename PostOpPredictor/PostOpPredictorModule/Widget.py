@@ -80,11 +80,11 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
 
     def cleanup(self) -> None:
         """The module is reloaded, or Slicer ends: stop what runs and let go of everything."""
-        self.removeObservers()
         self._stopExamination()
         self.logic.cleanup()
         self.compareView.reset()
         self.setParameterNode(None)
+        self.removeObservers()
         for panel in (self.inputsPanel, self.setUpPanel, self.foldersPanel, self.runPanel):
             panel.cleanup()
 

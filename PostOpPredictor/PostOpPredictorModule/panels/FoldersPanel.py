@@ -105,18 +105,17 @@ class FoldersPanel:
             "changed": _("CHANGED since it was published"),
             "missing": _("not complete"),
         }
-        text = _("{name}, {size:.0f} MB, {state}").format(
-            name=facts.folder.name, size=facts.megabytes, state=states[facts.state]
-        )
+        isChosen = self._parameters is not None and chosenFolder(self._parameters.modelFolder) is not None
+        text = _("{name}, {size:.0f} MB, {state}") if isChosen else _("Shipped model '{name}', {size:.0f} MB, {state}")
+        text = text.format(name=facts.folder.name, size=facts.megabytes, state=states[facts.state])
         self._ui.modelFactsLabel.text = "\n".join([text, *([facts.problem] if facts.problem else [])])
         self._ui.modelFactsLabel.toolTip = str(facts.folder)
 
     def _showLibrary(self, facts: FolderFacts) -> None:
         isChosen = self._parameters is not None and chosenFolder(self._parameters.libraryFolder) is not None
         if facts.state == "there":
-            text = _("{name}, {cases} cases, {size:.0f} MB").format(
-                name=facts.folder.name, cases=facts.cases, size=facts.megabytes
-            )
+            text = _("{name}, {cases} cases, {size:.0f} MB")
+            text = text.format(name=facts.folder.name, cases=facts.cases, size=facts.megabytes)
         elif isChosen:
             text = _("There is no case library in {folder}.").format(folder=facts.folder)
         else:

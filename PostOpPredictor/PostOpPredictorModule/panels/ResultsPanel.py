@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from .MessagePanel import MessagePanel
 
+ROW_HEIGHT, MOST_ROWS = 24, 6
 _WARNING = "background-color: rgba(220, 120, 0, 60); border: 1px solid rgba(220, 120, 0, 190); padding: 6px;"
 
 
@@ -26,10 +27,13 @@ class ResultsPanel:
         self._placed: tuple[str, str] | None = None
         self.nodes: Any = None
         ui.noSimilarCaseLabel.styleSheet = _WARNING
+        ui.syntheticLabel.styleSheet = "font-weight: bold; color: #d98200;"
         table = ui.precedentsTable
         table.setColumnCount(4)
         table.setHorizontalHeaderLabels([_("Rank"), _("IoU"), _("Resection"), _("Source")])
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        table.horizontalHeader().setFixedHeight(ROW_HEIGHT)
         table.horizontalHeader().setStretchLastSection(True)
         table.connect("itemSelectionChanged()", self._onPrecedent)
         ui.resultComboBox.connect("currentIndexChanged(int)", self._onResult)
@@ -115,6 +119,8 @@ class ResultsPanel:
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.visible = bool(precedents)
         table.resizeColumnsToContents()
+        rows = 1 + min(len(precedents), MOST_ROWS)
+        table.setFixedHeight(rows * ROW_HEIGHT + 2 * table.frameWidth)
         if precedents:
             table.selectRow(0)
 

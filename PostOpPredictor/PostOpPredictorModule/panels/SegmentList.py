@@ -17,6 +17,7 @@ _CORE = re.compile(r"tumou?r|enhanc|necro|core|lesion|gtv|glioma|metasta|meningi
 _NOT_CORE = re.compile(r"o?edema|flair|brain|whole|ventricle|skull|peritumou?r|infiltrat", re.IGNORECASE)
 BRATS_LABELS = frozenset({1, 2, 4})
 BRATS_OEDEMA = 2
+LEAST_ROWS, MOST_ROWS, ROW_HEIGHT = 2, 7, 17
 
 
 def isTumourCore(name: str) -> bool:
@@ -89,6 +90,9 @@ class SegmentList(slicer.util.VTKObservationMixin):
                 self._list.addItem(item)
         finally:
             self._filling = False
+        rows = min(max(len(segments), LEAST_ROWS), MOST_ROWS)
+        height = max(self._list.sizeHintForRow(0), ROW_HEIGHT)
+        self._list.setFixedHeight(rows * height + 2 * self._list.frameWidth + 2)
 
     def _defaults(self, segments: list[tuple[str, str]]) -> list[bool]:
         isLabelMap = self._node is not None and not self._node.IsA("vtkMRMLSegmentationNode")

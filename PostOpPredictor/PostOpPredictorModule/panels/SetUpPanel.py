@@ -54,7 +54,9 @@ class SetUpPanel:
         """Why nothing can be predicted yet; empty when all is there."""
         if self.isBusy:
             return _("Something is being installed.")
-        return "" if self.state.isReady else _("Set-up: {reason}").format(reason=self.state.reason())
+        if self.state.isReady:
+            return ""
+        return _("Complete the set-up first. Missing: {names}").format(names=self.state.missing())
 
     def cleanup(self) -> None:
         """Wait for nothing any more."""
@@ -83,8 +85,7 @@ class SetUpPanel:
         replaced = self._memory.replacedPackages()
         if not self.state.isReady:
             begin = _("The last installation was interrupted. ") if self._memory.wasInterrupted() else ""
-            missing = ", ".join(item.name for item in self.state.items if not item.isThere)
-            return begin + _("Before the first prediction, something is missing: {names}").format(names=missing)
+            return begin + _("Missing before the first prediction: {names}").format(names=self.state.missing())
         if replaced:
             return _("Restart Slicer soon: {names} were replaced while loaded.").format(names=replaced)
         return _("Set-up is complete")

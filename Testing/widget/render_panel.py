@@ -1,0 +1,212 @@
+"""Draws the panel in each of its states: ``python Testing/widget/render_panel.py --out DIR [state ...]``.
+
+The panel is the real one; the logic behind it is told what to do, so that no prediction is waited for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import panel_host
+
+WIDTH, TALLEST = 440, 1600
+LOG = (
+    "Loading the model\nAligning to MNI space\nAligned: overlap 0.968, mutual information 0.71\nLooking for similar cases"
+)
+
+
+class Drawing:
+    """One panel with a scene of its own."""
+
+    def __init__(self, folder: Path, **installer: Any) -> None:
+        from panel_fakes import FakeCompareView, FakeLogic, RecordingInstaller
+
+        self.scene = panel_host.new_scene(folder)
+        self.logic, self.compare = FakeLogic(), FakeCompareView()
+        self.installer = RecordingInstaller(**installer)
+        self.widget: Any = None
+
+    def panel(self) -> Any:
+        """Make the panel; what is in the scene then is what it begins with."""
+        self.widget = panel_host.new_panel(self.logic, self.compare, self.installer)
+        return self.widget
+
+    def save(self, path: Path) -> None:
+        """Draw the panel as high as it needs to be."""
+        import slicer
+
+        parent = self.widget.parent
+        parent.resize(WIDTH, 640)
+        parent.show()
+        for _ in range(20):
+            slicer.app.processEvents()
+            time.sleep(0.01)
+        needed = parent.layout().itemAt(0).widget().layout()
+        parent.resize(WIDTH, min(max(needed.totalHeightForWidth(WIDTH), needed.sizeHint().height()) + 4, TALLEST))
+        for _ in range(20):
+            slicer.app.processEvents()
+            time.sleep(0.01)
+        parent.grab().save(str(path))
+        self.widget.cleanup()
+        parent.close()
+        self.scene.close()
+
+
+def empty(folder: Path) -> Drawing:
+    """Nothing in the scene yet."""
+    drawing = Drawing(folder)
+    drawing.panel()
+    return drawing
+
+
+def ready(folder: Path) -> Drawing:
+    """Scan and segmentation are chosen."""
+    drawing = Drawing(folder)
+    panel_host.add_patient()
+    drawing.panel()
+    return drawing
+
+
+def set_up_missing(folder: Path) -> Drawing:
+    """First use: PyTorch and packages are missing, the PyTorch extension is there."""
+    drawing = Drawing(folder, torch=None, missing=("diffusers>=0.35", "segment-anything>=1.0", "nilearn>=0.11"))
+    panel_host.add_patient()
+    drawing.panel()
+    return drawing
+
+
+def set_up_blocked(folder: Path) -> Drawing:
+    """First use without the PyTorch extension."""
+    drawing = Drawing(folder, torch=None, extension=False, missing=("diffusers>=0.35",))
+    panel_host.add_patient()
+    drawing.panel()
+    return drawing
+
+
+def choices(folder: Path) -> Drawing:
+    """The sections that are closed at first."""
+    drawing = ready(folder)
+    ui = drawing.widget.ui
+    ui.modelCollapsibleButton.collapsed = ui.optionsCollapsibleButton.collapsed = False
+    found = {"name": "Device", "state": "ok", "found": "cpu with 8 threads (no NVIDIA driver or GPU answers)"}
+    drawing.widget.devicePanel.show({"findings": [found]})
+    return drawing
+
+
+def running(folder: Path) -> Drawing:
+    """In the middle of a prediction, with the log open."""
+    drawing = ready(folder)
+    ui = drawing.widget.ui
+    ui.predictButton.click()
+    callbacks = drawing.logic.runs[-1].callbacks
+    ui.logCollapsibleButton.collapsed = False
+    callbacks.log(LOG)
+    callbacks.stage("Predicting the structure of the outcome")
+    callbacks.progress(14, 37, 11.3)
+    return drawing
+
+
+def done(folder: Path) -> Drawing:
+    """A prediction with three precedents, compared."""
+    from panel_fakes import fake_result
+
+    drawing = ready(folder)
+    drawing.widget.ui.predictButton.click()
+    result = fake_result()
+    drawing.logic.inScene.append(result)
+    drawing.logic.runs[-1].finish(result)
+    drawing.widget.ui.compareButton.click()
+    drawing.widget.ui.revealSlider.value = 30
+    return drawing
+
+
+def no_similar_case(folder: Path) -> Drawing:
+    """A prediction without a precedent."""
+    from panel_fakes import fake_result
+
+    drawing = ready(folder)
+    drawing.widget.ui.predictButton.click()
+    result = fake_result(precedents=0, no_similar_case=True, precedent_iou=None)
+    drawing.logic.inScene.append(result)
+    drawing.logic.runs[-1].finish(result)
+    return drawing
+
+
+def out_of_memory(folder: Path) -> Drawing:
+    """An error with proposals."""
+    from PostOpPredictorModule.Errors import errorFromBackend
+    from PostOpPredictorModule.ParameterNode import Mode
+
+    drawing = ready(folder)
+    drawing.widget.logic.getParameterNode().mode = Mode.AVERAGE
+    drawing.widget.ui.predictButton.click()
+    _inputs, settings = drawing.logic.starts[-1]
+    log = [*LOG.splitlines(), "CUDA out of memory. Tried to allocate 2.31 GiB."]
+    drawing.logic.runs[-1].fail(errorFromBackend("oom", "", log, settings))
+    return drawing
+
+
+def error(folder: Path) -> Drawing:
+    """An error about the input."""
+    from PostOpPredictorModule.Errors import errorFromBackend
+
+    drawing = ready(folder)
+    drawing.widget.ui.predictButton.click()
+    sentence = "The scan could not be aligned to MNI space (overlap 0.41). Check that it shows a whole head."
+    drawing.logic.runs[-1].fail(errorFromBackend("registration_failed", sentence, LOG.splitlines()))
+    return drawing
+
+
+STATES: dict[str, Callable[[Path], Drawing]] = {
+    made.__name__: made
+    for made in (
+        empty,
+        ready,
+        set_up_missing,
+        set_up_blocked,
+        choices,
+        running,
+        done,
+        no_similar_case,
+        out_of_memory,
+        error,
+    )
+}
+
+
+def render(out: Path, names: list[str] | None = None) -> list[Path]:
+    """Draw the named states (all without names) as PNG files in ``out``."""
+    panel_host.start_host()
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for name in names or STATES:
+        with tempfile.TemporaryDirectory(prefix="postop-panel-") as folder:
+            pictures.append(out / f"panel_{name}.png")
+            STATES[name](Path(folder)).save(pictures[-1])
+    return pictures
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("states", nargs="*", choices=[*STATES, []], help="all when left out")
+    chosen = parser.parse_args()
+    reason = panel_host.qt_host.reason_unavailable()
+    if reason:
+        sys.exit(reason)
+    os.environ.setdefault("POSTOP_CACHE", tempfile.mkdtemp(prefix="postop-panel-cache-"))
+    for picture in render(chosen.out, chosen.states):
+        print(picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Every control of the .ui does something, and the .ui is what Qt Designer and Slicer expect."""
+
+from __future__ import annotations
+
+import ast
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "PostOpPredictor"
+UI = MODULE / "Resources" / "UI" / "PostOpPredictor.ui"
+SIGNAL_OF = {
+    "QPushButton": "clicked(bool)",
+    "QComboBox": "currentIndexChanged(int)",
+    "QSpinBox": "valueChanged(int)",
+    "QSlider": "valueChanged(int)",
+    "QListWidget": "itemChanged(QListWidgetItem*)",
+    "QTableWidget": "itemSelectionChanged()",
+    "ctkPathLineEdit": "currentPathChanged(QString)",
+    "qMRMLNodeComboBox": "currentNodeChanged(PyObject)",
+    "qMRMLSegmentSelectorWidget": "currentSegmentChanged(QString)",
+}
+"""Class of a control -> its signal as the host has it."""
+NO_CONTROLS = {"QLabel", "QFrame", "QWidget", "QProgressBar", "QPlainTextEdit", "ctkCollapsibleButton", "qMRMLWidget"}
+
+
+def widgets_of_the_ui() -> list[tuple[str, str]]:
+    return [(one.get("class", ""), one.get("name", "")) for one in ElementTree.parse(UI).iter("widget")]
+
+
+CONTROLS = [(kind, name) for kind, name in widgets_of_the_ui() if kind not in NO_CONTROLS]
+
+
+@pytest.mark.parametrize(("kind", "name"), CONTROLS)
+def test_control_is_connected(panel: Any, kind: str, name: str) -> None:
+    assert kind in SIGNAL_OF, f"{name} is a {kind}: say here which signal must be connected"
+    widget = getattr(panel.ui, name)
+    # "2" is how Qt marks a signal.
+    assert widget.receivers(f"2{SIGNAL_OF[kind]}") > 0, f"{name} does nothing"
+
+
+def test_every_part_of_the_ui_that_is_used_exists(panel: Any) -> None:
+    names = {name for _kind, name in widgets_of_the_ui()}
+    for path in (MODULE / "PostOpPredictorModule").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("ui", "self.ui", "self._ui"):
+                assert node.attr in names, f"{path.name} uses ui.{node.attr}"
+
+
+def test_selectors_get_the_scene_by_the_ui() -> None:
+    tree = ElementTree.parse(UI)
+    selectors = {name for kind, name in widgets_of_the_ui() if kind.startswith("qMRML") and kind != "qMRMLWidget"}
+    connected = {
+        one.findtext("receiver")
+        for one in tree.iterfind("connections/connection")
+        if one.findtext("signal") == "mrmlSceneChanged(vtkMRMLScene*)"
+        and one.findtext("slot") == "setMRMLScene(vtkMRMLScene*)"
+    }
+    assert connected == selectors
+
+
+def test_every_class_that_is_not_qt_is_declared() -> None:
+    tree = ElementTree.parse(UI)
+    declared = {one.findtext("class") for one in tree.iterfind("customwidgets/customwidget")}
+    used = {kind for kind, _name in widgets_of_the_ui() if not kind.startswith("Q")}
+    assert used <= declared
+    assert all(one.findtext("header") for one in tree.iterfind("customwidgets/customwidget"))
+
+
+def test_parameter_names_are_parameters(panel: Any) -> None:
+    named = {
+        one.findtext("string")
+        for one in ElementTree.parse(UI).iter("property")
+        if one.get("name") == "SlicerParameterName"
+    }
+    assert named == {
+        "inputVolume",
+        "tumour",
+        "device",
+        "precedents",
+        "mode",
+        "samples",
+        "seed",
+        "sequence",
+        "resultSpace",
+    }
+    assert named <= set(panel.logic.getParameterNode().allParameters)
+
+
+def test_a_choice_in_the_panel_is_a_parameter_and_back(panel: Any) -> None:
+    from PostOpPredictorModule.ParameterNode import Mode
+
+    parameters = panel.logic.getParameterNode()
+    panel.ui.modeComboBox.currentIndex = 2
+    panel.ui.seedSpinBox.value = 11
+    assert (parameters.mode, parameters.seed) == (Mode.AVERAGE, 11)
+    assert panel.ui.samplesSpinBox.enabled
+    parameters.precedents = 5
+    parameters.mode = Mode.MEAN
+    assert panel.ui.precedentsSpinBox.value == 5
+    assert not panel.ui.samplesSpinBox.enabled
+
+
+def test_texts_can_be_translated() -> None:
+    for path in [MODULE / "PostOpPredictorModule" / "Widget.py", *(MODULE / "PostOpPredictorModule").rglob("panels/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "_":
+                assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+
+
+def test_nothing_is_asked_started_or_installed_by_opening(panel: Any, questions: Any) -> None:
+    from standins import pip_requests
+
+    assert panel._installer.calls == []
+    assert panel.logic.runs == []
+    assert questions.asked == []
+    assert pip_requests == []
