@@ -15,7 +15,8 @@ _IN_AN_INSTALLATION = Path("share") / "postoppredictor" / "models" / "compact"
 def shipped_model_folder() -> Path:
     """Return the folder of the model that is used when none is named.
 
-    ``POSTOP_MODEL`` wins, then ``Resources/models/compact`` of a source checkout, then an installed wheel's data files.
+    ``POSTOP_MODEL`` wins, then ``Resources/models/compact`` of a source checkout or of the extension installed in
+    Slicer, then an installed wheel's data files.
     When there is none at all, the place where it should have been is returned; loading it says so.
     """
     named = os.environ.get("POSTOP_MODEL")
@@ -31,7 +32,9 @@ def model_places() -> tuple[Path, ...]:
     prefixes = (Path(sysconfig.get_path("data")), Path(site.getuserbase()), _CHECKOUT)
     checkout = _CHECKOUT / "Resources" / "models" / "compact"
     installed = tuple(prefix / _IN_AN_INSTALLATION for prefix in prefixes)
-    return (checkout, *installed) if (_CHECKOUT / "pyproject.toml").is_file() else (*installed, checkout)
+    # In Slicer the backend lies beside the module's file, and the model of a wheel may be of another version.
+    first = any((_CHECKOUT / name).is_file() for name in ("pyproject.toml", "PostOpPredictor.py"))
+    return (checkout, *installed) if first else (*installed, checkout)
 
 
 def user_cache() -> Path:

@@ -6,6 +6,6 @@
 must pass either way. Neither ever installs a package: what would be installed is recorded (``pip_requests``).
 """
 
-from .installation import SOURCE_VARIABLE, install, pip_requests, source_folder
+from .installation import SOURCE_VARIABLE, install, pip_requests, pretend_qt, source_folder
 
-__all__ = ["SOURCE_VARIABLE", "install", "pip_requests", "source_folder"]
+__all__ = ["SOURCE_VARIABLE", "install", "pip_requests", "pretend_qt", "source_folder"]

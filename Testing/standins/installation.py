@@ -99,6 +99,11 @@ def _placeholders_while_there_is_no_qt() -> Iterator[None]:
             delattr(slicer, name)
 
 
+def pretend_qt() -> None:
+    """Let ``import qt`` and ``import ctk`` succeed, for a process that only loads the module and makes no widget."""
+    sys.modules.update(qt=no_qt.qt, ctk=no_qt.ctk)
+
+
 def _use_the_qt_of_now() -> None:
     """Slicer's own files keep the ``qt`` they were loaded with: give them the one that is there now."""
     for module_name, module in list(sys.modules.items()):

@@ -1,0 +1,30 @@
+# What an extension gets from include(${Slicer_USE_FILE}), as far as scripted modules go.
+set(EXTENSION_NAME ${PROJECT_NAME})
+option(BUILD_TESTING "Build the tests" ON)
+if(BUILD_TESTING)
+  enable_testing()
+endif()
+
+include(${CMAKE_CURRENT_LIST_DIR}/CompilePythonScript.cmake)
+set(own_macro "$ENV{SLICER_SOURCE_PYTHON}/../../CMake/SlicerMacroBuildScriptedModule.cmake")
+if(NOT "$ENV{SLICER_SOURCE_PYTHON}" STREQUAL "" AND EXISTS "${own_macro}")
+  message(STATUS "Slicer's own macro is used")
+  include("${own_macro}")
+else()
+  include(${CMAKE_CURRENT_LIST_DIR}/BuildScriptedModule.cmake)
+endif()
+
+# Slicer registers a test that starts the application; here it is only noted what would be run.
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(MY "" "TESTNAME_PREFIX;SCRIPT" "SLICER_ARGS" ${ARGN})
+  get_filename_component(script "${MY_SCRIPT}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_SOURCE_DIR}")
+  if(NOT EXISTS "${script}")
+    message(FATAL_ERROR "There is no test script ${script}")
+  endif()
+  get_filename_component(name "${script}" NAME_WE)
+  add_test(NAME "py_${MY_TESTNAME_PREFIX}${name}" COMMAND Slicer --testing --python-script "${script}")
+endfunction()
+
+function(SlicerMacroConfigureGenericPythonModuleTests module scripts_variable)
+  set(${scripts_variable} "" PARENT_SCOPE)
+endfunction()
