@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "predict": "PostOpPredictorLib.prediction.predictor:predict_command",
     "register": "PostOpPredictorLib.imaging.registration_files:register_files",
     "retrieve": "PostOpPredictorLib.prediction.similar_cases:find_similar_cases",
+    "demonstration_library": "PostOpPredictorLib.prediction.demonstration_library:make_demonstration_library",
     "demo": "PostOpPredictorLib.evaluation.demo:run_demo",
     "sample": "PostOpPredictorLib.evaluation.sample_patient:write_sample",
     "evaluate": "PostOpPredictorLib.evaluation.evaluate:evaluate",

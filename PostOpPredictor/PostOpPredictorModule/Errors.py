@@ -82,9 +82,10 @@ def missingPackage(lines: list[str]) -> str | None:
 
 def missingPackageSentence(package: str) -> str:
     """What to do about a package that is not installed."""
-    return _("The Python package '{package}' is not installed. Open the section Set-up and click Install.").format(
-        package=package
+    sentence = _(
+        "The Python package '{package}' is not installed. Click 'Install what is missing' in the section Set-up."
     )
+    return sentence.format(package=package)
 
 
 def proposalsFor(settings: PredictionSettings) -> tuple[Proposal, ...]:
@@ -105,9 +106,9 @@ def _sentenceFor(code: str, sentence: str) -> str:
     advice = {
         "oom": _("Nothing was changed. You can try again with settings that need less memory."),
         "registration_failed": _("A brain segment under Inputs often helps."),
-        "no_weights": _("Choose a model folder in the section Set-up."),
-        "bad_weights": _("Choose another model folder in the section Set-up, or install the model again."),
-        "bad_library": _("Choose another case library in the section Set-up."),
+        "no_weights": _("Choose a model folder in the section 'Model, case library and device'."),
+        "bad_weights": _("Choose another model in the section 'Model, case library and device', or install it again."),
+        "bad_library": _("Choose another case library in the section 'Model, case library and device'."),
     }
     if code == "oom":
         return _("There was not enough memory for this prediction. {advice}").format(advice=advice["oom"])

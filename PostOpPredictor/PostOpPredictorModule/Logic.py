@@ -144,6 +144,11 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
         self._refuseSecondRun()
         return self._start(makeWorkingFolder(), "doctor", {}, _unchanged, callbacks)
 
+    def makeDemonstrationLibrary(self, callbacks: RunCallbacks) -> PredictionRun:
+        """Simulate the patients of the demonstration library now; the run's result names folder and number of cases."""
+        self._refuseSecondRun()
+        return self._start(makeWorkingFolder(), "demonstration_library", {}, _unchanged, callbacks)
+
     def results(self) -> list[PredictionNodes]:
         """The predictions that are in the scene now, newest first."""
         return findResults(slicer.mrmlScene)

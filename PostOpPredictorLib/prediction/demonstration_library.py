@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import Any
 
 from ..cases.library import CaseLibrary
 from ..cases.phantom.cohort import PlannedCase, phantom_cohort_plan, write_cohort
 from ..progress import Progress
+from ..retrieval.slice_index import SliceIndex
 from ..shipped import demonstration_library_folder
 
 DEMONSTRATION_CASES = 40
@@ -30,6 +33,20 @@ def demonstration_library(progress: Progress, cases: int = DEMONSTRATION_CASES) 
     progress.log(f"Making the demonstration library of {cases} simulated patients; this is done once.")
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     return write_cohort(folder, cases, DEMONSTRATION_SEED, workers=workers, progress=progress)
+
+
+@dataclass(frozen=True)
+class DemonstrationLibraryRequest:
+    """``cases``: how many patients there should be at least."""
+
+    cases: int = DEMONSTRATION_CASES
+
+
+def make_demonstration_library(request: DemonstrationLibraryRequest, progress: Progress) -> dict[str, Any]:
+    """The same for the job protocol, with the index that the first prediction would make; names folder and cases."""
+    library = demonstration_library(progress, request.cases)
+    SliceIndex.open(library, progress)
+    return {"library": library.folder, "cases": len(library.cases)}
 
 
 def demonstration_patient(index: int = TEST_PATIENT_INDEX) -> PlannedCase:

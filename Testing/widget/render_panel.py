@@ -18,9 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import panel_host
 
 WIDTH, TALLEST = 440, 1600
-LOG = (
-    "Loading the model\nAligning to MNI space\nAligned: overlap 0.968, mutual information 0.71\nLooking for similar cases"
-)
+LOG = "Loading the model\nAligning to MNI space\nAligned: overlap 0.968\nLooking for similar cases"
 
 
 class Drawing:

@@ -105,7 +105,10 @@ def test_a_choice_in_the_panel_is_a_parameter_and_back(panel: Any) -> None:
 
 
 def test_texts_can_be_translated() -> None:
-    for path in [MODULE / "PostOpPredictorModule" / "Widget.py", *(MODULE / "PostOpPredictorModule").rglob("panels/*.py")]:
+    for path in [
+        MODULE / "PostOpPredictorModule" / "Widget.py",
+        *(MODULE / "PostOpPredictorModule").rglob("panels/*.py"),
+    ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "_":
                 assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}: {ast.unparse(node)}"

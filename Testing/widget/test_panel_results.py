@@ -1,0 +1,144 @@
+"""The section Results: figures, precedents, comparison, space, removal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def show(panel: Any, logic: Any) -> Callable[..., Any]:
+    """``show(...)``: a prediction with this summary has just been made."""
+
+    def make(run_id: str = "run-1", precedents: int = 3, **summary: Any) -> Any:
+        from panel_fakes import fake_result
+
+        panel.ui.predictButton.click()
+        result = fake_result(run_id, precedents, **summary)
+        logic.inScene.insert(0, result)
+        logic.runs[-1].finish(result)
+        return result
+
+    return make
+
+
+def test_headline_figures(panel: Any, show: Callable[..., Any]) -> None:
+    show()
+    ui = panel.ui
+    shown = [ui.cavityValue.text, ui.residualValue.text, ui.resectionValue.text, ui.similarityValue.text]
+    assert shown == ["36.2 ml", "1.8 ml", "94 %", "0.43"]
+    assert not ui.noSimilarCaseLabel.visible
+    assert ui.syntheticLabel.text == "Synthetic image - research use, not for clinical decisions"
+
+
+def test_unknown_figures_are_dashes(panel: Any, show: Callable[..., Any]) -> None:
+    show(cavity_ml=None, residual_ml=float("nan"))
+    assert (panel.ui.cavityValue.text, panel.ui.residualValue.text) == ("-", "-")
+
+
+def test_no_similar_case_is_said_first_and_large(panel: Any, show: Callable[..., Any]) -> None:
+    show(precedents=0, no_similar_case=True, precedent_iou=None)
+    ui = panel.ui
+    assert ui.noSimilarCaseLabel.visible
+    assert ui.noSimilarCaseLabel.font.pointSize() > ui.syntheticLabel.font.pointSize()
+    assert ui.noSimilarCaseLabel.y < ui.cavityValue.y
+    assert ui.similarityValue.text == "none"
+    assert not ui.precedentsTable.visible
+
+
+def test_precedents_are_listed_and_the_first_is_selected(panel: Any, show: Callable[..., Any]) -> None:
+    show()
+    table = panel.ui.precedentsTable
+    rows = [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount)]
+    assert rows[0] == ["1", "0.43", "94 %", "phantom site 4"]
+    assert len(rows) == 3
+    assert panel.resultsPanel.rank() == 1
+
+
+def test_compare_follows_the_selected_precedent(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    result = show()
+    panel.ui.precedentsTable.selectRow(1)
+    assert compare_view.calls == [], "nothing is shown before the user asks for it"
+    panel.ui.compareButton.click()
+    panel.ui.precedentsTable.selectRow(2)
+    assert compare_view.calls == [("show", result, [2]), ("setPrecedents", [3])]
+
+
+def test_reveal_fades_and_reset_brings_the_view_back(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    show()
+    ui = panel.ui
+    assert not ui.revealWidget.visible
+    assert not ui.resetViewButton.enabled
+    ui.compareButton.click()
+    assert ui.revealWidget.visible
+    ui.revealSlider.value = 40
+    ui.resetViewButton.click()
+    assert compare_view.calls[1:] == [("setReveal", 0.4), ("reset",)]
+    assert not ui.revealWidget.visible
+    assert ui.revealSlider.value == 0
+
+
+def test_compare_without_a_precedent(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    result = show(precedents=0, no_similar_case=True)
+    panel.ui.compareButton.click()
+    assert compare_view.calls == [("show", result, [])]
+
+
+def test_compare_that_is_not_possible_is_said(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    show()
+    compare_view.problem = RuntimeError("The compare view needs Slicer's main window.")
+    panel.ui.compareButton.click()
+    assert panel.ui.messageLabel.text == "The compare view needs Slicer's main window."
+
+
+def test_space_is_chosen_and_told_once(panel: Any, show: Callable[..., Any], logic: Any) -> None:
+    result = show()
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    panel.ui.seedSpinBox.value = 9
+    assert logic.spaces == [(result, "mni"), (result, "patient")]
+
+
+def test_newer_result_is_shown_and_the_older_can_be_chosen(panel: Any, show: Callable[..., Any]) -> None:
+    show("run-1", cavity_ml=10.0)
+    assert not panel.ui.resultComboBox.visible
+    show("run-2", cavity_ml=20.0)
+    box = panel.ui.resultComboBox
+    assert box.visible
+    assert panel.ui.cavityValue.text == "20.0 ml"
+    box.currentIndex = 1
+    assert panel.ui.cavityValue.text == "10.0 ml"
+
+
+def test_remove_results_removes_this_one_and_resets_the_view(
+    panel: Any, show: Callable[..., Any], logic: Any, compare_view: Any
+) -> None:
+    first = show("run-1")
+    show("run-2")
+    panel.ui.compareButton.click()
+    panel.ui.removeResultsButton.click()
+    assert compare_view.calls[-1] == ("reset",)
+    assert logic.inScene == [first]
+    assert panel.resultsPanel.nodes is first
+    panel.ui.removeResultsButton.click()
+    assert not panel.ui.resultsCollapsibleButton.visible
+
+
+def test_result_that_the_user_deletes_is_shown_no_more(
+    panel: Any, show: Callable[..., Any], scene: Any, compare_view: Any
+) -> None:
+    result = show()
+    panel.ui.compareButton.click()
+    scene.RemoveNode(result.postop)
+    assert not panel.ui.resultsCollapsibleButton.visible
+    assert not compare_view.isShown
+
+
+def test_results_of_a_scene_are_shown_when_the_module_is_opened(
+    patient: Any, logic: Any, open_panel: Callable[[], Any]
+) -> None:
+    from panel_fakes import fake_result
+
+    logic.inScene.append(fake_result())
+    assert open_panel().ui.resultsCollapsibleButton.visible
