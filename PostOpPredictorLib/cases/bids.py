@@ -72,8 +72,13 @@ class CaseFiles:
 
     @property
     def cavity(self) -> Path:
-        """The binary mask of the cavity and what filled it."""
-        return self._anat("postop", "label-cavity_mask")
+        """The binary mask of the cavity and what filled it; ``proxy_cavity`` where there is that one."""
+        return self.proxy_cavity if self.proxy_cavity.exists() else self._anat("postop", "label-cavity_mask")
+
+    @property
+    def proxy_cavity(self) -> Path:
+        """A stand-in for the cavity, derived because the data set has no label for it; its name says so."""
+        return self._anat("postop", "label-cavity_desc-proxy_mask")
 
     @property
     def shift(self) -> Path:

@@ -69,7 +69,8 @@ def write_case(case: SimulatedCase, files: CaseFiles) -> None:
     _write(case.tumour.astype(np.uint8), files.tumour)
     _write(np.isin(case.tumour, CORE_LABELS).astype(np.uint8), files.tumour_core)
     _write(case.outcome.astype(np.uint8), files.outcome)
-    _write(np.isin(case.outcome, CAVITY_LABELS).astype(np.uint8), files.cavity)
+    cavity = files.proxy_cavity if case.attributes.get("cavity") == "proxy" else files.cavity
+    _write(np.isin(case.outcome, CAVITY_LABELS).astype(np.uint8), cavity)
     if case.resection is not None:
         _write((case.resection > 0).astype(np.uint8), files.resection)
     if case.shift is not None:

@@ -81,7 +81,7 @@ class CaseLibrary:
         if self._cases is None:
             self._cases = tuple(
                 LibraryCase(row.get("case_id", name), self.folder / name, attributes_of(row))
-                for name, row in self._rows().items()
+                for name, row in self.rows().items()
             )
         return self._cases
 
@@ -115,7 +115,7 @@ class CaseLibrary:
                 write_case(case, CaseFiles(temporary, target.name))
                 held.enter_context(self.lock())
                 self._refuse_taken(target, case.case_id)
-            rows = {**self._rows(), target.name: row_of(case)}
+            rows = {**self.rows(), target.name: row_of(case)}
             write_table(self.folder / "participants.tsv", rows.values())
         self._cases = None
         return LibraryCase(case.case_id, target, attributes_of(rows[target.name]))
@@ -147,7 +147,7 @@ class CaseLibrary:
                 f"The library at {self.folder} already has a case {case_id}. Give the new one another id."
             )
 
-    def _rows(self) -> dict[str, Row]:
+    def rows(self) -> dict[str, Row]:
         """Row by participant: what participants.tsv says of the folders that exist, else the folder's own sidecar."""
         table = {row["participant_id"]: row for row in _table_or_nothing(self.folder / "participants.tsv")}
         folders = sorted(path.name for path in self.folder.glob("sub-*") if path.is_dir())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from . import library_import
 from .console import JsonLines, run_command
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Split(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
+    library_import.register(library_app)
     app.add_typer(library_app, name="library")
 
 

@@ -1,0 +1,1 @@
+"""Importers of public data sets of real operated patients into a case library (see docs/import.md)."""
