@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import slicer.util
-from prediction_in_scene import CAVITY_COLOUR, TUMOUR_COLOUR, outlined
+from PostOpPredictorModule.ResultNodes import PrecedentNodes, PredictionNodes
+from prediction_in_scene import CAVITY_COLOUR, TUMOUR_COLOUR, outlined, prediction_of
 
 SPACING = 4.0  # mm
 SHAPE = (46, 56, 46)  # k, j, i
@@ -20,15 +20,15 @@ BRAIN_AT = np.array([0.0, -16.0, 4.0])
 GREY, WHITE, BLACK = 60.0, 100.0, 10.0
 
 
-def phantom_prediction(precedents: int = 2) -> SimpleNamespace:
-    """New nodes in ``slicer.mrmlScene`` with the attributes of ``PredictionNodes``, in MNI space, 4 mm voxels.
+def phantom_prediction(precedents: int = 2) -> PredictionNodes:
+    """New nodes in ``slicer.mrmlScene``, in MNI space, 4 mm voxels; what the compare view does not show is None.
 
     The precedents' scans are 7 times as bright, and 200 above that: another scanner's.
     """
     preop = _volume(_brain(TUMOUR_AT, TUMOUR_RADIUS, WHITE * 1.2), "Pre-op")
     preop.GetDisplayNode().SetAutoWindowLevel(False)
     preop.GetDisplayNode().SetWindowLevel(130.0, 60.0)
-    return SimpleNamespace(
+    return prediction_of(
         preop=preop,
         postop=_volume(_brain(TUMOUR_AT, CAVITY_RADIUS, BLACK), "Prediction (synthetic)"),
         tumour=outlined(preop, ball(TUMOUR_AT, TUMOUR_RADIUS), "Tumour", TUMOUR_COLOUR),
@@ -42,16 +42,10 @@ def ball(centre: np.ndarray, radius: float) -> np.ndarray:
     return ((_points() - centre) ** 2).sum(axis=-1) <= radius**2
 
 
-def all_nodes(prediction: SimpleNamespace) -> list[Any]:
-    """Every volume and segmentation of the prediction."""
-    own = [prediction.preop, prediction.postop, prediction.tumour, prediction.cavity]
-    return own + [node for one in prediction.precedents for node in (one.pre, one.post, one.tumour, one.cavity)]
-
-
-def _precedent(rank: int) -> SimpleNamespace:
+def _precedent(rank: int) -> PrecedentNodes:
     at = TUMOUR_AT + np.array([4.0 * rank, 0.0, 0.0])
     pre = _other_scanner(_brain(at, TUMOUR_RADIUS, WHITE * 1.2), f"Precedent {rank} before")
-    return SimpleNamespace(
+    return PrecedentNodes(
         rank=rank,
         iou=0.9 - 0.1 * rank,
         pre=pre,

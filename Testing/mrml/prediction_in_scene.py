@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import slicer
 import slicer.util
+from PostOpPredictorModule.ResultNodes import PrecedentNodes, PredictionNodes
 from standins.mrml_scene import add_segmentation, read_node
 
 from PostOpPredictorLib.prediction.outcome_volume import CAVITY_LABELS, CORE_LABELS
@@ -19,19 +20,25 @@ TUMOUR_COLOUR = (0.95, 0.2, 0.2)
 CAVITY_COLOUR = (0.2, 0.85, 0.95)
 
 
-def prediction_nodes(folder: Path) -> SimpleNamespace:
-    """Read ``folder`` into ``slicer.mrmlScene``; what comes back has the attributes of ``PredictionNodes``."""
+def prediction_nodes(folder: Path) -> PredictionNodes:
+    """Read ``folder`` into ``slicer.mrmlScene``; what the compare view does not show is None."""
     preop = _volume(folder, "preop_space-MNI")
     postop = _volume(folder, "postop_space-MNI")
     postop.SetName(f"{postop.GetName()} (synthetic)")
     found = json.loads((folder / "precedents.json").read_text(encoding="utf-8"))["precedents"]
-    return SimpleNamespace(
+    return prediction_of(
         preop=preop,
         postop=postop,
         tumour=_outlined(folder / _name(folder, "tumour_mask"), CORE_LABELS, "Tumour", TUMOUR_COLOUR),
         cavity=_outlined(folder / _name(folder, "cavity_mask_space-MNI"), (1,), "Predicted cavity", CAVITY_COLOUR),
         precedents=tuple(_precedent(entry) for entry in found),
     )
+
+
+def prediction_of(**shown: Any) -> PredictionNodes:
+    """A prediction of the nodes given, without any others."""
+    everything: dict[str, Any] = {field.name: None for field in dataclasses.fields(PredictionNodes)}
+    return PredictionNodes(**everything | {"runId": "", "summary": {}, "warnings": (), "provenance": {}} | shown)
 
 
 def outlined(volume: Any, mask: np.ndarray, name: str, colour: tuple[float, float, float]) -> Any:
@@ -42,10 +49,10 @@ def outlined(volume: Any, mask: np.ndarray, name: str, colour: tuple[float, floa
     return node
 
 
-def _precedent(entry: dict[str, Any]) -> SimpleNamespace:
+def _precedent(entry: dict[str, Any]) -> PrecedentNodes:
     files = {name: Path(path) for name, path in entry["files"].items()}
     rank = entry["rank"]
-    return SimpleNamespace(
+    return PrecedentNodes(
         rank=rank,
         iou=entry["iou"],
         pre=read_node(files["pre"], name=f"Precedent {rank} before"),

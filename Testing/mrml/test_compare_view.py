@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ import slicer
 import slicer.util
 import vtk
 from offscreen_layout import OffscreenLayoutManager
-from phantom_prediction import BRAIN_AT, BRAIN_AXES, TUMOUR_AT, all_nodes, ball, phantom_prediction
+from phantom_prediction import BRAIN_AT, BRAIN_AXES, TUMOUR_AT, ball, phantom_prediction
 from PostOpPredictorModule.CompareLayout import PREDICTED, PREOP, VIEW_GROUP, afterTag, beforeTag, layoutId
 from PostOpPredictorModule.CompareView import CompareView
+from PostOpPredictorModule.ResultNodes import PredictionNodes
 from prediction_in_scene import outlined
 from standins.mrml_scene import SceneWithLogics, place, write_scene
 
@@ -33,7 +35,7 @@ def layout_manager(scene_with_logics: SceneWithLogics) -> Iterator[OffscreenLayo
 
 
 @pytest.fixture
-def prediction(layout_manager: OffscreenLayoutManager) -> SimpleNamespace:
+def prediction(layout_manager: OffscreenLayoutManager) -> PredictionNodes:
     return phantom_prediction()
 
 
@@ -43,7 +45,7 @@ def compare_view(layout_manager: OffscreenLayoutManager) -> CompareView:
 
 
 @pytest.fixture
-def shown(compare_view: CompareView, prediction: SimpleNamespace) -> CompareView:
+def shown(compare_view: CompareView, prediction: PredictionNodes) -> CompareView:
     compare_view.show(prediction)
     return compare_view
 
@@ -54,7 +56,7 @@ def slice_logic(layout_manager: OffscreenLayoutManager) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def user_segmentation(prediction: SimpleNamespace) -> Any:
+def user_segmentation(prediction: PredictionNodes) -> Any:
     """A segmentation of the user's, shown in all views."""
     node = outlined(prediction.preop, ball(TUMOUR_AT, 30.0), "The user's", (0.0, 1.0, 0.0))
     node.GetDisplayNode().SetVisibility(True)
@@ -143,7 +145,7 @@ def test_every_view_says_what_it_shows(shown: CompareView, slice_logic: Callable
 
 
 def test_every_view_shows_its_own_volume(
-    shown: CompareView, prediction: SimpleNamespace, slice_logic: Callable[[str], Any]
+    shown: CompareView, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
 ) -> None:
     shown.setPrecedents([2])
 
@@ -156,7 +158,9 @@ def test_every_view_shows_its_own_volume(
     assert background(afterTag(1)) is prediction.precedents[1].post
 
 
-def test_the_best_precedent_is_shown_unless_others_are_asked_for(compare_view: CompareView, prediction: Any) -> None:
+def test_the_best_precedent_is_shown_unless_others_are_asked_for(
+    compare_view: CompareView, prediction: PredictionNodes
+) -> None:
     compare_view.show(prediction)
     assert compare_view.precedents == (1,)
     compare_view.show(prediction, [2, 1])
@@ -194,7 +198,7 @@ def test_another_choice_of_precedents_keeps_the_plane_and_the_reveal(
 
 
 def test_an_unknown_precedent_is_refused_and_nothing_changes(
-    compare_view: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager
+    compare_view: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager
 ) -> None:
     before = snapshot(layout_manager)
     with pytest.raises(ValueError, match="no precedent 7; it has 1, 2"):
@@ -265,7 +269,7 @@ def test_an_unknown_orientation_is_refused(shown: CompareView) -> None:
 
 
 def test_views_are_zoomed_again_when_they_have_their_final_size(
-    layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace, slice_logic: Callable[[str], Any]
+    layout_manager: OffscreenLayoutManager, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
 ) -> None:
     later: list[Callable[[], None]] = []
     view = CompareView(layout_manager, afterLayout=later.append)
@@ -283,7 +287,7 @@ def test_views_are_zoomed_again_when_they_have_their_final_size(
 
 
 def test_the_views_follow_the_nodes_to_patient_space_and_back(
-    layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace, slice_logic: Callable[[str], Any]
+    layout_manager: OffscreenLayoutManager, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
 ) -> None:
     turn = vtk.vtkTransform()
     turn.Translate(15.0, 40.0, -60.0)
@@ -292,7 +296,7 @@ def test_the_views_follow_the_nodes_to_patient_space_and_back(
     transform = place(prediction.preop, matrix)
 
     def move(transform_id: str | None) -> None:
-        for node in all_nodes(prediction):
+        for node in prediction.displayed():
             node.SetAndObserveTransformNodeID(transform_id)
 
     move(transform.GetID())
@@ -319,7 +323,7 @@ def test_the_views_follow_the_nodes_to_patient_space_and_back(
 
 
 def test_precedents_of_another_scanner_are_shown_as_bright_as_the_patient(
-    shown: CompareView, prediction: SimpleNamespace
+    shown: CompareView, prediction: PredictionNodes
 ) -> None:
     def shade(volume: Any, value: float) -> float:
         display = volume.GetDisplayNode()
@@ -332,7 +336,7 @@ def test_precedents_of_another_scanner_are_shown_as_bright_as_the_patient(
         assert [shade(volume, value * 7 + 200) for value in (60.0, 100.0)] == pytest.approx(reference, abs=0.02)
 
 
-def test_changing_the_window_in_one_view_changes_it_in_all(shown: CompareView, prediction: SimpleNamespace) -> None:
+def test_changing_the_window_in_one_view_changes_it_in_all(shown: CompareView, prediction: PredictionNodes) -> None:
     after = prediction.precedents[0].post.GetDisplayNode()
     after.SetWindowLevel(after.GetWindow() / 2, after.GetLevel())
     assert prediction.preop.GetDisplayNode().GetWindow() == pytest.approx(65.0)
@@ -343,7 +347,7 @@ def test_changing_the_window_in_one_view_changes_it_in_all(shown: CompareView, p
 
 
 def test_the_reveal_fades_the_pre_op_scan_over_the_prediction(
-    shown: CompareView, prediction: SimpleNamespace, slice_logic: Callable[[str], Any]
+    shown: CompareView, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
 ) -> None:
     composite = slice_logic(PREDICTED).GetSliceCompositeNode()
     assert composite.GetForegroundVolumeID() == prediction.preop.GetID()
@@ -359,7 +363,7 @@ def test_the_reveal_fades_the_pre_op_scan_over_the_prediction(
 
 
 def test_outlines_are_only_where_they_belong(
-    shown: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager
+    shown: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager
 ) -> None:
     shown.setPrecedents([1, 2])
     assert views_with_outline(layout_manager, prediction.tumour) == {PREOP}
@@ -370,16 +374,15 @@ def test_outlines_are_only_where_they_belong(
 
 
 def test_a_prediction_without_tumour_segmentation_is_shown_around_its_cavity(
-    compare_view: CompareView, prediction: SimpleNamespace, slice_logic: Callable[[str], Any]
+    compare_view: CompareView, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
 ) -> None:
     slicer.mrmlScene.RemoveNode(prediction.tumour)
-    prediction.tumour = None
-    compare_view.show(prediction)
+    compare_view.show(dataclasses.replace(prediction, tumour=None))
     assert slice_logic(PREOP).GetSliceOffset() == pytest.approx(TUMOUR_AT[2], abs=2.0)
 
 
 def test_the_users_outlines_stay_in_the_users_views_and_out_of_ours(
-    shown: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager, user_segmentation: Any
+    shown: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager, user_segmentation: Any
 ) -> None:
     assert views_with_outline(layout_manager, user_segmentation) == {"Red", "Green", "Yellow"}
     shown.setPrecedents([1, 2])
@@ -390,7 +393,7 @@ def test_the_users_outlines_stay_in_the_users_views_and_out_of_ours(
 
 def test_a_view_made_while_comparing_shows_the_users_outlines_too(
     compare_view: CompareView,
-    prediction: SimpleNamespace,
+    prediction: PredictionNodes,
     layout_manager: OffscreenLayoutManager,
     user_segmentation: Any,
 ) -> None:
@@ -402,9 +405,26 @@ def test_a_view_made_while_comparing_shows_the_users_outlines_too(
     assert views_with_outline(layout_manager, user_segmentation) == {"Red", "Green", "Yellow", "Another"}
 
 
+def test_outlines_are_hidden_from_every_list_of_nodes_and_from_3d(shown: CompareView) -> None:
+    outline = slicer.mrmlScene.GetFirstNodeByName("Tumour outline")
+    assert outline.GetHideFromEditors()
+    assert not outline.GetDisplayNode().GetVisibility3D()
+
+
+def test_ours_are_kept_free_of_other_outlines_where_the_scene_has_no_other_view(
+    shown: CompareView, layout_manager: OffscreenLayoutManager, prediction: PredictionNodes
+) -> None:
+    for node in slicer.util.getNodesByClass("vtkMRMLAbstractViewNode"):
+        if not node.GetLayoutName().startswith("PostOpCompare"):
+            slicer.mrmlScene.RemoveNode(node)
+    users = outlined(prediction.preop, ball(TUMOUR_AT, 30.0), "The user's", (0.0, 1.0, 0.0))
+    users.GetDisplayNode().SetVisibility(True)
+    assert views_with_outline(layout_manager, users) == set()
+
+
 def test_views_that_the_user_chose_for_an_outline_meanwhile_are_kept(
     compare_view: CompareView,
-    prediction: SimpleNamespace,
+    prediction: PredictionNodes,
     layout_manager: OffscreenLayoutManager,
     user_segmentation: Any,
 ) -> None:
@@ -420,7 +440,10 @@ def test_views_that_the_user_chose_for_an_outline_meanwhile_are_kept(
 
 
 def test_selecting_another_volume_leaves_ours_alone_and_ours_leaves_the_users(
-    scene_with_logics: SceneWithLogics, compare_view: CompareView, prediction: Any, slice_logic: Callable[[str], Any]
+    scene_with_logics: SceneWithLogics,
+    compare_view: CompareView,
+    prediction: PredictionNodes,
+    slice_logic: Callable[[str], Any],
 ) -> None:
     other = phantom_prediction(precedents=0).postop
     red = slice_logic("Red").GetSliceCompositeNode()
@@ -440,7 +463,7 @@ def test_selecting_another_volume_leaves_ours_alone_and_ours_leaves_the_users(
 
 def test_reset_leaves_the_scene_as_it_was(
     compare_view: CompareView,
-    prediction: SimpleNamespace,
+    prediction: PredictionNodes,
     layout_manager: OffscreenLayoutManager,
     user_segmentation: Any,
 ) -> None:
@@ -456,7 +479,7 @@ def test_reset_leaves_the_scene_as_it_was(
 
 
 def test_everything_but_show_does_nothing_while_nothing_is_shown(
-    compare_view: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager
+    compare_view: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager
 ) -> None:
     before = snapshot(layout_manager)
     for again in range(2):
@@ -473,7 +496,7 @@ def test_everything_but_show_does_nothing_while_nothing_is_shown(
 
 
 def test_showing_a_second_prediction_still_returns_to_the_first_layout(
-    shown: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager, slice_logic: Any
+    shown: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager, slice_logic: Any
 ) -> None:
     second = phantom_prediction()
     shown.show(second, [2, 1])
@@ -485,8 +508,17 @@ def test_showing_a_second_prediction_still_returns_to_the_first_layout(
 
 
 def test_closing_the_scene_ends_the_comparison(shown: CompareView, layout_manager: OffscreenLayoutManager) -> None:
-    slicer.mrmlScene.Clear(False)
-    assert not shown.isShown
+    scene, when_the_scans_went = slicer.mrmlScene, []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def note(_scene: Any, _event: str, node: Any) -> None:
+        if node.IsA("vtkMRMLVolumeNode"):
+            when_the_scans_went.append(shown.isShown)
+
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, note)
+    scene.Clear(False)
+    assert when_the_scans_went
+    assert not any(when_the_scans_went), "it had ended before"
     assert layout_manager.layoutLogic().GetLayoutNode().GetViewArrangement() == USUAL
     assert layout_manager.sliceViewNames() == ["Red", "Green", "Yellow"]
     shown.reset()
@@ -496,7 +528,7 @@ def test_closing_the_scene_ends_the_comparison(shown: CompareView, layout_manage
 
 @pytest.mark.parametrize("removed", ["preop", "postop"])
 def test_removing_the_prediction_ends_the_comparison(
-    shown: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager, removed: str
+    shown: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager, removed: str
 ) -> None:
     slicer.mrmlScene.RemoveNode(getattr(prediction, removed))
     assert not shown.isShown
@@ -507,7 +539,7 @@ def test_removing_the_prediction_ends_the_comparison(
 
 
 def test_removing_anything_else_leaves_an_empty_view_and_a_clean_end(
-    shown: CompareView, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager, slice_logic: Any
+    shown: CompareView, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager, slice_logic: Any
 ) -> None:
     removed = [prediction.cavity, prediction.tumour, prediction.precedents[0].post, prediction.precedents[0].tumour]
     for node in removed:
@@ -534,7 +566,7 @@ def test_a_layout_that_the_user_chooses_meanwhile_stays(
 
 
 def test_whoever_asked_is_told_of_every_change(
-    layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace
+    layout_manager: OffscreenLayoutManager, prediction: PredictionNodes
 ) -> None:
     told: list[tuple[bool, tuple[int, ...]]] = []
     view = CompareView(
@@ -556,12 +588,15 @@ def test_a_scene_saved_meanwhile_holds_nothing_of_the_comparison(
     assert slicer.mrmlScene.GetFirstNodeByName("Pre-op") is not None
     assert layout_manager.layoutLogic().GetLayoutNode().GetViewArrangement() == OTHER
     assert layout_manager.sliceViewNames() == ["Red", "Green", "Yellow"]
-    assert slicer.mrmlScene.GetFirstNodeByName("Tumour") is not None
-    assert slicer.mrmlScene.GetFirstNodeByName("Tumour outline") is None
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLNode")]
+    assert "Tumour" in names
+    assert "Tumour outline" not in names
+    singletons = [node.GetSingletonTag() or "" for node in slicer.util.getNodesByClass("vtkMRMLNode")]
+    assert not any(tag.startswith("PostOpCompare") for tag in singletons)
 
 
 def test_without_a_main_window_a_sentence_says_why_there_is_no_comparison(
-    monkeypatch: pytest.MonkeyPatch, prediction: SimpleNamespace
+    monkeypatch: pytest.MonkeyPatch, prediction: PredictionNodes
 ) -> None:
     monkeypatch.setattr(slicer, "app", SimpleNamespace(layoutManager=lambda: None), raising=False)
     view = CompareView(afterLayout=lambda action: action())
@@ -572,7 +607,7 @@ def test_without_a_main_window_a_sentence_says_why_there_is_no_comparison(
 
 
 def test_slicers_own_layout_manager_is_used_when_none_is_given(
-    monkeypatch: pytest.MonkeyPatch, prediction: SimpleNamespace, layout_manager: OffscreenLayoutManager
+    monkeypatch: pytest.MonkeyPatch, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager
 ) -> None:
     monkeypatch.setattr(slicer, "app", SimpleNamespace(layoutManager=lambda: layout_manager), raising=False)
     view = CompareView(afterLayout=lambda action: action())

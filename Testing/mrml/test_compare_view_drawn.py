@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,11 @@ import slicer
 import vtk
 from drawing import why_nothing_can_be_drawn
 from offscreen_layout import BAR_HEIGHT, OffscreenLayoutManager
-from phantom_prediction import TUMOUR_AT, all_nodes, ball, phantom_prediction
+from phantom_prediction import TUMOUR_AT, ball, phantom_prediction
 from PIL import Image
 from PostOpPredictorModule.CompareLayout import PREDICTED, PREOP, afterTag, beforeTag
 from PostOpPredictorModule.CompareView import CompareView
+from PostOpPredictorModule.ResultNodes import PredictionNodes
 from prediction_in_scene import outlined
 from slice_view_picture import layout_picture, view_pixels
 from standins.mrml_scene import SceneWithLogics, place
@@ -42,12 +42,12 @@ def layout_manager(scene_with_logics: SceneWithLogics) -> Iterator[OffscreenLayo
 
 
 @pytest.fixture
-def prediction(layout_manager: OffscreenLayoutManager) -> SimpleNamespace:
+def prediction(layout_manager: OffscreenLayoutManager) -> PredictionNodes:
     return phantom_prediction()
 
 
 @pytest.fixture
-def shown(layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace) -> CompareView:
+def shown(layout_manager: OffscreenLayoutManager, prediction: PredictionNodes) -> CompareView:
     view = CompareView(layout_manager, afterLayout=lambda action: action())
     view.show(prediction)
     return view
@@ -135,7 +135,7 @@ def test_precedents_say_how_alike_they_are_and_how_much_was_removed(
 
 
 def test_the_reveal_goes_from_the_prediction_to_the_pre_op_scan(
-    shown: CompareView, layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace
+    shown: CompareView, layout_manager: OffscreenLayoutManager, prediction: PredictionNodes
 ) -> None:
     def inside() -> float:
         pixels = view_pixels(layout_manager, PREDICTED)
@@ -161,7 +161,7 @@ def test_precedents_of_another_scanner_look_as_bright_as_the_patient(
 
 
 def test_the_users_outline_is_not_drawn_in_our_views(
-    layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace, shown: CompareView
+    layout_manager: OffscreenLayoutManager, prediction: PredictionNodes, shown: CompareView
 ) -> None:
     users = outlined(prediction.preop, ball(TUMOUR_AT, 30.0), "The user's", (0.0, 1.0, 0.0))
     users.GetDisplayNode().SetVisibility(True)
@@ -175,7 +175,7 @@ def test_the_users_outline_is_not_drawn_in_our_views(
 
 
 def test_in_patient_space_scan_and_outlines_stay_together(
-    layout_manager: OffscreenLayoutManager, prediction: SimpleNamespace
+    layout_manager: OffscreenLayoutManager, prediction: PredictionNodes
 ) -> None:
     later: list[Callable[[], None]] = []
     CompareView(layout_manager, afterLayout=later.append).show(prediction)
@@ -183,7 +183,7 @@ def test_in_patient_space_scan_and_outlines_stay_together(
     matrix = np.eye(4)
     matrix[:3, 3] = [15.0, 40.0, -60.0]
     transform = place(prediction.preop, matrix)
-    for node in all_nodes(prediction):
+    for node in prediction.displayed():
         node.SetAndObserveTransformNodeID(transform.GetID())
     for action in later:
         action()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import slicer
 import slicer.util
 from phantom_prediction import CAVITY_RADIUS, TUMOUR_AT, TUMOUR_RADIUS, ball
+from PostOpPredictorModule.ResultNodes import PrecedentNodes, PredictionNodes
 
 
-def write_prediction_folder(folder: Path, prediction: SimpleNamespace) -> Path:
+def write_prediction_folder(folder: Path, prediction: PredictionNodes) -> Path:
     """Write scans, masks and precedents.json of a ``phantom_prediction`` to the new ``folder``."""
     folder.mkdir()
     space = "space-MNI152NLin2009aSym"
@@ -25,7 +25,7 @@ def write_prediction_folder(folder: Path, prediction: SimpleNamespace) -> Path:
     return folder
 
 
-def _write_precedent(folder: Path, precedent: SimpleNamespace) -> dict[str, Any]:
+def _write_precedent(folder: Path, precedent: PrecedentNodes) -> dict[str, Any]:
     files = {
         name: folder / f"precedent-{precedent.rank}_{name}.nii.gz" for name in ("pre", "post", "tumour", "outcome")
     }
