@@ -107,6 +107,11 @@ def slice_to_ras(slice_node: Any) -> np.ndarray:
     return np.copy(slicer.util.arrayFromVTKMatrix(slice_node.GetSliceToRAS()))
 
 
+def application_with(layout_manager: OffscreenLayoutManager | None) -> SimpleNamespace:
+    """What of ``slicer.app`` the view and the translations ask for."""
+    return SimpleNamespace(layoutManager=lambda: layout_manager, translate=lambda _context, text: text)
+
+
 def scroll(logic: Any, offset: float) -> None:
     logic.StartSliceOffsetInteraction()
     logic.SetSliceOffset(offset)
@@ -598,7 +603,7 @@ def test_a_scene_saved_meanwhile_holds_nothing_of_the_comparison(
 def test_without_a_main_window_a_sentence_says_why_there_is_no_comparison(
     monkeypatch: pytest.MonkeyPatch, prediction: PredictionNodes
 ) -> None:
-    monkeypatch.setattr(slicer, "app", SimpleNamespace(layoutManager=lambda: None), raising=False)
+    monkeypatch.setattr(slicer, "app", application_with(None), raising=False)
     view = CompareView(afterLayout=lambda action: action())
     with pytest.raises(RuntimeError, match="needs Slicer's main window"):
         view.show(prediction)
@@ -609,7 +614,7 @@ def test_without_a_main_window_a_sentence_says_why_there_is_no_comparison(
 def test_slicers_own_layout_manager_is_used_when_none_is_given(
     monkeypatch: pytest.MonkeyPatch, prediction: PredictionNodes, layout_manager: OffscreenLayoutManager
 ) -> None:
-    monkeypatch.setattr(slicer, "app", SimpleNamespace(layoutManager=lambda: layout_manager), raising=False)
+    monkeypatch.setattr(slicer, "app", application_with(layout_manager), raising=False)
     view = CompareView(afterLayout=lambda action: action())
     view.show(prediction)
     assert list(layout_manager.boxes()) == [PREOP, PREDICTED, beforeTag(1), afterTag(1)]
