@@ -170,7 +170,7 @@ def failureSentence(details: str) -> str:
             _("Slicer's folder cannot be written: start Slicer as its owner."),
         ),
         (r"No matching distribution|Could not find a version", _("A package was not found for this Python version.")),
-        (r"resolve|timed out|unreachable|ConnectionError|Connection", _("The package server cannot be reached.")),
+        (r"(?i)name resolution|resolve|timed out|unreachable|connection", _("The package server cannot be reached.")),
     )
     found = next((sentence for sign, sentence in reasons if re.search(sign, details)), None)
     offline = _("Without internet use Install from folder; Copy details gives the lines for your IT department.")

@@ -134,7 +134,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.inputsPanel = InputsPanel(ui, self._updateReason)
         self.optionsPanel = OptionsPanel(ui)
         self.setUpPanel = SetUpPanel(ui, self._installer, self.messages, self._onSetUpChanged)
-        self.foldersPanel = FoldersPanel(ui, self.messages, self.setUpPanel.examine, self._makeDemonstrationLibrary)
+        self.foldersPanel = FoldersPanel(ui, self.messages, self._onFoldersChanged, self._makeDemonstrationLibrary)
         self.devicePanel = DevicePanel(ui, self._examine)
         self.runPanel = RunPanel(ui, self._predict, self._cancel)
         self.resultsPanel = ResultsPanel(ui, self.logic, self.compareView, self.messages, self.messages.clear)
@@ -168,6 +168,10 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
     def _onSetUpChanged(self) -> None:
         self.foldersPanel.update()
         self._lock()
+        self._updateReason()
+
+    def _onFoldersChanged(self) -> None:
+        self.setUpPanel.examine()
         self._updateReason()
 
     def _updateReason(self, *_args: Any) -> None:

@@ -68,6 +68,7 @@ class FoldersPanel:
         if folders != self._shown:
             self._shown = folders
             self.examine()
+            self._changed()
 
     def examine(self) -> None:
         """Read both folders in a thread and show what is in them."""
@@ -149,7 +150,6 @@ class FoldersPanel:
     def _choose(self, name: str, folder: Path) -> None:
         if self._parameters is not None and getattr(self._parameters, name) != folder:
             setattr(self._parameters, name, folder)
-            self._changed()
 
     def _onDemonstration(self, *_args: Any) -> None:
         if self._parameters is None or self._isLocked:
@@ -171,6 +171,5 @@ class FoldersPanel:
             self._choose(name, Path())
             self._shown = None
             self.update()
-            self._changed()
 
         self._work(f"delete {name}", lambda: deleteFolder(folder), done)

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 IDLE, RUNNING, CANCELLING = "idle", "running", "cancelling"
 MILLISECONDS_BETWEEN_LOG_UPDATES = 100
 MOST_LOG_LINES = 5_000
-MOST_LINES_AT_ONCE = 400
+MOST_LINES_AT_ONCE = 200
 _SCALE = 1000
 
 
@@ -44,7 +44,6 @@ class RunPanel:
         self._waiting.clear()
         self._ui.logText.clear()
         self._busy()
-        self._timer.start()
         self._show()
 
     def cancelling(self) -> None:
@@ -55,9 +54,6 @@ class RunPanel:
     def ended(self) -> None:
         """Nothing runs any more."""
         self.state = IDLE
-        self._timer.stop()
-        while self._waiting:
-            self._flushLog()
         self._show()
 
     def stage(self, name: str) -> None:
@@ -78,13 +74,14 @@ class RunPanel:
     def log(self, text: str) -> None:
         """Add lines to the log; they appear with the next update, so that many of them cost little."""
         self._waiting.extend(text.splitlines())
-        if self.state == IDLE:
-            self._flushLog()
+        if not self._timer.active:
+            self._timer.start()
 
     def logText(self) -> str:
         """The whole log."""
-        while self._waiting:
-            self._flushLog()
+        if self._waiting:
+            self._ui.logText.appendPlainText("\n".join(self._waiting))
+            self._waiting.clear()
         return str(self._ui.logText.toPlainText())
 
     def cleanup(self) -> None:
@@ -114,11 +111,14 @@ class RunPanel:
         self._ui.stageLabel.text = self._stage
 
     def _flushLog(self, *_args: Any) -> None:
-        if self._waiting:
-            lines, self._waiting = self._waiting[:MOST_LINES_AT_ONCE], self._waiting[MOST_LINES_AT_ONCE:]
+        # What would scroll out of the log at once need not be drawn first.
+        del self._waiting[:-MOST_LOG_LINES]
+        lines = self._waiting[:MOST_LINES_AT_ONCE]
+        del self._waiting[:MOST_LINES_AT_ONCE]
+        if lines:
             self._ui.logText.appendPlainText("\n".join(lines))
-            # What would scroll out of the log at once need not be drawn first.
-            self._waiting = self._waiting[-MOST_LOG_LINES:]
+        if not self._waiting:
+            self._timer.stop()
 
     def _copyLog(self, *_args: Any) -> None:
         slicer.app.clipboard().setText(self.logText())

@@ -50,6 +50,10 @@ class HostApplication(QtCore.QObject):
     def layoutManager(self) -> None:
         """There is no main window, so no layout manager."""
 
+    def topLevelWidgets(self) -> list[Any]:
+        """Return the windows; Slicer's main window is none of them."""
+        return QtWidgets.QApplication.topLevelWidgets()
+
     def testingEnabled(self) -> bool:
         """Whether Slicer runs with --testing."""
         return self.inTestingMode
