@@ -9,11 +9,20 @@ from ..cases.case import FloatArray
 from ..imaging.grid import WORKING_GRID
 
 CSF_PERCENTILE = 5.0
+SEAM_PERCENTILE = 25.0
+SEAM_VOXELS = 2
 
 
 def fluid_level(image: np.ndarray, brain: np.ndarray) -> float:
-    """The grey level of fluid in a T1-weighted image: the darkest twentieth of the brain."""
-    return float(np.percentile(image[brain > 0], CSF_PERCENTILE)) if np.any(brain) else 0.0
+    """The grey level of fluid in a T1-weighted image (z, y, x): the darkest twentieth of the brain.
+
+    Where a dark seam of fluid surrounds the brain it is that seam's level, so that a gap beside it does not show.
+    """
+    inside = brain > 0
+    if not inside.any():
+        return 0.0
+    seam = inside & ~ndimage.binary_erosion(inside, iterations=SEAM_VOXELS)
+    return float(min(np.percentile(image[inside], CSF_PERCENTILE), np.percentile(image[seam], SEAM_PERCENTILE)))
 
 
 def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray) -> FloatArray:

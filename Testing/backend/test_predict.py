@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from prediction_bench import HAND_GRID, FollowsThePrecedent, Recorder, in_mni, on_disk, small_library, template_patient
+from scipy import ndimage
 from synthetic_cases import made_up_case
 
 from PostOpPredictorLib.cases.library import CaseLibrary
@@ -322,6 +323,19 @@ def test_in_the_patients_space_the_skull_stays_and_the_cavity_lies_where_the_tum
     volumes = outcome_volumes(patient.tumour, case.outcome, to_patient)
     marked = np.isin(sitk.GetArrayFromImage(patient.labels), (1, 4)).sum() * 0.027
     assert volumes.tumour_ml == pytest.approx(marked, rel=0.1)
+
+
+def test_a_gap_is_as_dark_as_the_seam_of_fluid_around_the_brain() -> None:
+    """A gap in the grey of the ventricles would stand out as a rim around a brain that lies in darker fluid."""
+    brain = np.zeros((20, 20, 20), np.uint8)
+    brain[2:18, 2:18, 2:18] = 1
+    rng = np.random.default_rng(0)
+    tissue = np.where(brain > 0, rng.uniform(0.3, 0.8, brain.shape), 0).astype(np.float32)
+    assert fluid_level(tissue, brain) == pytest.approx(np.percentile(tissue[brain > 0], 5), abs=1e-6)
+    seam = (brain > 0) & ~ndimage.binary_erosion(brain, iterations=1)
+    tissue[seam] = rng.uniform(0.01, 0.03, int(seam.sum()))
+    assert fluid_level(tissue, brain) < 0.03
+    assert fluid_level(tissue, np.zeros_like(brain)) == 0
 
 
 def test_tissue_pulled_from_beyond_the_brain_is_fluid_and_never_skull(precedent: Instruction) -> None:
