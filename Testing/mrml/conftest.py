@@ -28,7 +28,8 @@ from standins.mrml_scene import SceneWithLogics  # noqa: E402
 PATIENT_INDEX = 1000
 """A patient of the demonstration's institutions who is in no library."""
 LIBRARY_SEED = 7
-LIBRARY_CASES = 3
+LIBRARY_CASES = 4
+"""The fourth one has a tumour where the phantom patient has one (IoU 0.2), the others have not."""
 
 
 @dataclass(frozen=True)

@@ -120,9 +120,13 @@ def add_segmentation(labels: Any, reference: Any, names: dict[int, str], name: s
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+    before = set(slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeDisplayNode"))
     for label, segment_name in names.items():
         segment_id = node.GetSegmentation().AddEmptySegment(segment_name, segment_name)
         slicer.util.updateSegmentBinaryLabelmapFromArray((labels == label).astype("uint8"), node, segment_id, reference)
+    # slicer.util removes its temporary volumes, but not their display nodes.
+    for left in set(slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeDisplayNode")) - before:
+        slicer.mrmlScene.RemoveNode(left)
     return node
 
 
