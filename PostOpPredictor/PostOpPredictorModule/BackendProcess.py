@@ -24,9 +24,9 @@ from typing import IO, Any
 KNOWN_LINES = frozenset({"started", "stage", "progress", "log", "result", "error"})
 LONGEST_LINE = 1_000_000
 MOST_WAITING_LINES = 2_000
-SECONDS_TO_STOP = 0.6
+SECONDS_TO_STOP = 0.5
 """After this the process is asked to end by a signal, because the step it is in does not look at the cancel file."""
-SECONDS_TO_CLEAN_UP = 0.6
+SECONDS_TO_CLEAN_UP = 0.5
 """After this too it is killed."""
 SECONDS_FOR_LAST_LINES = 0.5
 """How long the output of a process that has ended is waited for when a child of it still holds the pipe."""
