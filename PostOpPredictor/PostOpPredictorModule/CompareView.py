@@ -12,22 +12,18 @@ import vtk
 from slicer.i18n import tr as _
 
 from . import CompareFraming
-from .CompareCaptions import AMBER, WHITE, CompareCaptions
+from .CompareContents import CompareContents, isThere
 from .CompareLayout import (
     MOST_PRECEDENTS,
     ORIENTATIONS,
     PREDICTED,
     PREOP,
     CompareSlot,
-    afterTag,
-    beforeTag,
     isCompareLayout,
     layoutId,
     layoutXml,
     slotsFor,
 )
-from .CompareOutlines import CompareOutlines
-from .CompareWindowLevel import CompareWindowLevel
 
 if TYPE_CHECKING:
     from .ResultNodes import PrecedentNodes, PredictionNodes
@@ -69,14 +65,12 @@ class CompareView:
         self._afterLayout = afterLayout or _afterPendingEvents
         self._layoutManager: Any = None
         self._scene: Any = None
-        self._previousLayout: int | None = None
+        self._previousLayout = slicer.vtkMRMLLayoutNode.SlicerLayoutNone
+        self._layoutWasSaved = True
         self._nodes: PredictionNodes | None = None
         self._slots: list[CompareSlot] = []
-        self._outlines: CompareOutlines | None = None
-        self._windowLevel: CompareWindowLevel | None = None
-        self._captions = CompareCaptions()
         self._ranks: tuple[int, ...] = ()
-        self._watched: Any = None
+        self._contents: CompareContents | None = None
         self._observers: list[tuple[Any, int]] = []
         self._whenChanged = whenChanged or (lambda: None)
 
@@ -180,11 +174,7 @@ class CompareView:
         layoutNode.SetSaveWithScene(False)
         self._observe(self._scene, self._scene.StartCloseEvent, self._onSceneStartClose)
         self._observe(self._scene, self._scene.NodeRemovedEvent, self._onNodeRemoved)
-        try:
-            self._arrange(ranks)
-        except BaseException:
-            self.reset()
-            raise
+        self._arrange(ranks)
         self._observe(layoutNode, vtk.vtkCommand.ModifiedEvent, self._onLayoutModified)
 
     def _observe(self, subject: Any, event: Any, react: Callable[..., None]) -> None:
@@ -208,68 +198,33 @@ class CompareView:
             self.reset()
 
     def _arrange(self, ranks: tuple[int, ...]) -> None:
+        """Bring up the layout for these precedents and fill it; where that fails, everything is as before ``show``."""
         self._dropContents()
-        self._ranks = ranks
-        before, self._slots = self._slots, slotsFor(ranks)
+        before, self._slots, self._ranks = self._slots, slotsFor(ranks), ranks
+        try:
+            self._switchLayout()
+            self._removeViews({slot.tag for slot in before} - {slot.tag for slot in self._slots})
+            self._contents = CompareContents(self._layoutManager, self._scene, self._slots)
+            self._contents.fill(self._nodes, self._shownPrecedents(), lambda: self._afterLayout(self.fit))
+        except BaseException:
+            self.reset()
+            raise
+
+    def _switchLayout(self) -> None:
         layoutNode = self._layoutManager.layoutLogic().GetLayoutNode()
-        xml = layoutXml(self._slots)
-        if not layoutNode.AddLayoutDescription(layoutId(len(ranks)), xml):
-            layoutNode.SetLayoutDescription(layoutId(len(ranks)), xml)
-        layoutNode.SetViewArrangement(layoutId(len(ranks)))
-        self._removeViews({slot.tag for slot in before} - {slot.tag for slot in self._slots})
-        self._fill()
-
-    def _fill(self) -> None:
-        nodes = self._nodes
-        viewIds = {logic.GetSliceNode().GetID() for logic in self._sliceLogics()}
-        self._outlines = CompareOutlines(self._scene, viewIds)
-        for slot in self._slots:
-            _prepareView(self._sliceLogic(slot.tag), slot)
-        self._fillView(PREOP, nodes.preop, nodes.tumour)
-        self._fillView(PREDICTED, nodes.postop, nodes.cavity, faded=nodes.preop)
-        self._caption(PREDICTED, _("SYNTHETIC - not for clinical decisions"), AMBER)
-        scaled = []
-        for place, precedent in enumerate(self._shownPrecedents(), start=1):
-            self._fillView(beforeTag(place), precedent.pre, precedent.tumour)
-            self._fillView(afterTag(place), precedent.post, precedent.cavity)
-            self._captionPrecedent(place, precedent)
-            scaled += [volume for volume in (precedent.pre, precedent.post) if _isThere(volume)]
-        self._windowLevel = CompareWindowLevel(nodes.preop, [nodes.postop], scaled)
-        self._watched = nodes.preop
-        self._moveObserver = nodes.preop.AddObserver(
-            slicer.vtkMRMLTransformableNode.TransformModifiedEvent, lambda *_args: self._afterLayout(self.fit)
-        )
-
-    def _fillView(self, tag: str, volume: Any, outlined: Any, faded: Any = None) -> None:
-        composite = self._sliceLogic(tag).GetSliceCompositeNode()
-        composite.SetBackgroundVolumeID(volume.GetID() if _isThere(volume) else None)
-        composite.SetForegroundVolumeID(faded.GetID() if faded is not None else None)
-        composite.SetForegroundOpacity(0.0)
-        composite.SetLabelVolumeID(None)
-        self._outlines.add(outlined, self._sliceLogic(tag).GetSliceNode().GetID())
-
-    def _captionPrecedent(self, place: int, precedent: PrecedentNodes) -> None:
-        self._caption(beforeTag(place), _("Overlap of tumours {iou:.2f}").format(iou=precedent.iou), WHITE)
-        removed = precedent.attributes.get("eor_percent")
-        if removed is not None:
-            self._caption(afterTag(place), _("{percent:.0f} % resected").format(percent=float(removed)), WHITE)
-
-    def _caption(self, tag: str, text: str, colour: tuple[float, float, float]) -> None:
-        self._captions.add(self._layoutManager.sliceWidget(tag).sliceView(), text, colour)
+        number, xml = layoutId(len(self._ranks)), layoutXml(self._slots)
+        if not layoutNode.AddLayoutDescription(number, xml):
+            layoutNode.SetLayoutDescription(number, xml)
+        layoutNode.SetViewArrangement(number)
 
     def _shownPrecedents(self) -> list[PrecedentNodes]:
         byRank = {precedent.rank: precedent for precedent in self._nodes.precedents}
         return [byRank[rank] for rank in self._ranks]
 
     def _dropContents(self) -> None:
-        self._captions.remove()
-        if self._watched is not None:
-            self._watched.RemoveObserver(self._moveObserver)
-            self._watched = None
-        for content in (self._outlines, self._windowLevel):
-            if content is not None:
-                content.remove()
-        self._outlines, self._windowLevel = None, None
+        if self._contents is not None:
+            self._contents.remove()
+            self._contents = None
 
     def _removeViews(self, tags: set[str]) -> None:
         """Take views that are no longer in the layout out of the scene, with what their logic keeps there.
@@ -289,7 +244,7 @@ class CompareView:
                 logic.GetSliceCompositeNode(),
             ]
             for node in ours:
-                if _isThere(node):
+                if isThere(node):
                     self._scene.RemoveNode(node)
 
     def _sliceLogic(self, tag: str) -> Any:
@@ -312,7 +267,7 @@ class CompareView:
         self._frame(sliceToRas[None, :3, 3])
 
     def _frame(self, target: np.ndarray) -> None:
-        volumes = [self._nodes.preop, *(one.pre for one in self._shownPrecedents() if _isThere(one.pre))]
+        volumes = [self._nodes.preop, *(one.pre for one in self._shownPrecedents() if isThere(one.pre))]
         CompareFraming.frame(self._sliceLogics(), CompareFraming.brainCorners(volumes), target)
 
     def _whenLaidOut(self, action: Callable[[], None]) -> None:
@@ -321,23 +276,8 @@ class CompareView:
         self._afterLayout(action)
 
 
-def _prepareView(logic: Any, slot: CompareSlot) -> None:
-    """A view that stayed from the layout before gets its new label; none of it is saved with the scene."""
-    sliceNode, composite = logic.GetSliceNode(), logic.GetSliceCompositeNode()
-    sliceNode.SetLayoutLabel(slot.label)
-    sliceNode.SetSaveWithScene(False)
-    composite.SetSaveWithScene(False)
-    composite.SetLinkedControl(True)
-    composite.SetHotLinkedControl(True)
-    composite.SetDoPropagateVolumeSelection(False)
-
-
-def _isThere(node: Any) -> bool:
-    return node is not None and node.GetScene() is not None
-
-
 def _checkNodes(nodes: PredictionNodes) -> None:
-    if not (_isThere(nodes.preop) and _isThere(nodes.postop)):
+    if not (isThere(nodes.preop) and isThere(nodes.postop)):
         raise ValueError(_("The prediction is no longer in the scene. Predict again to compare."))
 
 

@@ -31,6 +31,9 @@ class CompareWindowLevel:
             self._follow(volume, own, own)
         for volume in scaled:
             self._follow(volume, intensityRange(volume), own)
+
+    def share(self) -> None:
+        """Give all volumes the window and level of the reference."""
         self._apply(self._reference.GetWindow(), self._reference.GetLevel())
 
     def remove(self) -> None:

@@ -17,6 +17,7 @@ from offscreen_layout import OffscreenLayoutManager
 from phantom_prediction import BRAIN_AT, BRAIN_AXES, TUMOUR_AT, ball, phantom_prediction
 from PostOpPredictorModule.CompareLayout import PREDICTED, PREOP, VIEW_GROUP, afterTag, beforeTag, layoutId
 from PostOpPredictorModule.CompareView import CompareView
+from PostOpPredictorModule.CompareWindowLevel import CompareWindowLevel
 from PostOpPredictorModule.ResultNodes import PredictionNodes
 from prediction_in_scene import outlined
 from standins.mrml_scene import SceneWithLogics, place, write_scene
@@ -213,6 +214,20 @@ def test_an_unknown_precedent_is_refused_and_nothing_changes(
     with pytest.raises(ValueError, match="no precedent 3"):
         compare_view.setPrecedents([3])
     assert compare_view.precedents == (2,)
+
+
+def test_a_comparison_that_fails_half_way_leaves_the_scene_as_it_was(
+    compare_view: CompareView,
+    prediction: PredictionNodes,
+    layout_manager: OffscreenLayoutManager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = snapshot(layout_manager)
+    monkeypatch.setattr(CompareWindowLevel, "_apply", lambda *_args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        compare_view.show(prediction)
+    assert not compare_view.isShown
+    assert snapshot(layout_manager) == before
 
 
 # Moving together
