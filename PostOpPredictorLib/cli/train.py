@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +22,25 @@ def register(app: typer.Typer) -> None:
         part: Annotated[str | None, typer.Option(help="denoiser, renderer or autoencoder.")] = None,
         steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, instead of the configuration's.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+        stable_diffusion: Annotated[
+            str | None, typer.Option(help="Stable Diffusion to start from: folder of diffusers or name on the hub.")
+        ] = None,
+        medsam: Annotated[str | None, typer.Option(help="MedSAM's checkpoint, medsam_vit_b.pth.")] = None,
+        download: Annotated[
+            bool, typer.Option("--download", help="Fetch --stable-diffusion from the Hugging Face hub if need be.")
+        ] = False,
         json_lines: JsonLines = False,
     ) -> None:
-        """Train a part of a model; goes on where an earlier run of the same folder stopped."""
+        """Train a part of a model; goes on where an earlier run of the same folder stopped.
+
+        Over several GPUs or machines: accelerate launch --module PostOpPredictorLib train and the same options.
+        """
+        from ..progress import SilentProgress
         from ..training.run import TrainRequest
         from ..training.run import train as run_training
 
-        run_command(run_training, TrainRequest(config, data, out, part, steps, device), json_lines)
+        request = TrainRequest(config, data, out, part, steps, device, stable_diffusion, medsam, download or None)
+        if os.environ.get("RANK", "0") == "0":
+            run_command(run_training, request, json_lines)
+        else:
+            run_training(request, SilentProgress())

@@ -64,10 +64,15 @@ class GreyAutoencoderKL(AutoencoderKL):
         decoded = self.decode(latents / self.config.scaling_factor).sample
         return (decoded.mean(dim=1, keepdim=True) + 1) / 2
 
-    def training_loss(self, image: Tensor, generator: torch.Generator, kl_weight: float = 1e-6) -> Tensor:
-        """L1 reconstruction plus a weak pull of the latents to the unit Gaussian."""
+    def training_loss(self, image: Tensor, noise: Tensor | torch.Generator, kl_weight: float = 1e-6) -> Tensor:
+        """L1 reconstruction plus a weak pull of the latents to the unit Gaussian.
+
+        ``noise``: what the latents are drawn with, of their shape and unit scale, or where to draw it from.
+        """
         posterior = self.encode(self._coloured(image)).latent_dist
-        decoded = self.decode(posterior.sample(generator)).sample
+        if isinstance(noise, torch.Generator):
+            noise = torch.randn(posterior.mean.shape, generator=noise)
+        decoded = self.decode(posterior.mean + posterior.std * noise.to(posterior.mean)).sample
         return (decoded - self._coloured(image)).abs().mean() + kl_weight * posterior.kl().mean()
 
     def _coloured(self, image: Tensor) -> Tensor:

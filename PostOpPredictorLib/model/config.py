@@ -78,6 +78,7 @@ class RendererConfig:
 class PostOpConfig:
     """A whole model. ``family`` "compact" is trained from nothing and shipped; "paper" has Stable Diffusion 2's shape.
 
+    ``panel``: side in pixels of the square that a slice is padded to, never stretched; the grid's side is twice that.
     ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the
     image latents. ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas
     {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
@@ -110,6 +111,11 @@ class PostOpConfig:
         _one_of("prediction_type", self.prediction_type, ("v_prediction", "epsilon"))
         _one_of("autoencoder.kind", self.autoencoder.kind, ("patches", "kl"))
         _one_of("prompt.image_encoder", self.prompt.image_encoder, ("compact", "medsam"))
+        if self.panel < 1 or self.panel % self.autoencoder.pixels:
+            raise InputError(
+                f"The setting 'panel' is {self.panel} pixels; give a multiple of the autoencoder's "
+                f"{self.autoencoder.pixels}."
+            )
         if self.layout == "grid" and self.target == "structure":
             raise InputError("The grid layout draws images, not structure: set 'target: image' or 'layout: stacked'.")
         if self.target == "structure" and self.autoencoder.pixels != STRUCTURE_PIXELS:

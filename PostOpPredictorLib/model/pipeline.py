@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from .autoencoder import GreyAutoencoderKL, PixelPatches, build_autoencoder
 from .composite import composite
 from .config import PostOpConfig, config_from_mapping
 from .denoiser import Denoiser, build_unet
+from .panels import Placement
 from .prompt_adapter import PromptAdapter
 from .renderer import Renderer
 from .sampling import build_scheduler, expected_target, sampled_target
@@ -29,6 +31,7 @@ from .triplet import TripletBatch
 from .weights import MAX_SHARD, verify, write_checksums
 
 MODES = ("mean", "sample", "average")
+EMBEDDINGS = "POSTOP_EMBEDDINGS"
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,20 @@ class PostOpPipeline(DiffusionPipeline):
         self.config_tree: PostOpConfig = config_from_mapping(dict(settings or {}))
 
     @classmethod
-    def of(cls, config: PostOpConfig) -> PostOpPipeline:
-        """A pipeline of ``config``'s shape with fresh, random weights; ``InputError`` when the shape is impossible."""
+    def of(
+        cls,
+        config: PostOpConfig,
+        unet: UNet2DConditionModel | None = None,
+        autoencoder: PixelPatches | GreyAutoencoderKL | None = None,
+    ) -> PostOpPipeline:
+        """A pipeline of ``config``'s shape with fresh, random weights, except for networks that are given.
+
+        Raises ``InputError`` when the shape is impossible.
+        """
         try:
-            autoencoder = build_autoencoder(config.autoencoder, 3 if config.family == "paper" else 1)
+            autoencoder = autoencoder or build_autoencoder(config.autoencoder, 3 if config.family == "paper" else 1)
             return cls(
-                unet=build_unet(config, autoencoder.latent_channels),
+                unet=unet or build_unet(config, autoencoder.latent_channels),
                 autoencoder=autoencoder,
                 prompt_adapter=PromptAdapter.of(config.prompt),
                 scheduler=build_scheduler(config),
@@ -90,6 +101,7 @@ class PostOpPipeline(DiffusionPipeline):
     def from_pretrained(cls, folder: str | Path, **options: Any) -> PostOpPipeline:
         """Load a model folder; its checksums are verified first.
 
+        Where the environment names a folder ``POSTOP_EMBEDDINGS``, image embeddings are kept there between runs.
         Raises ``ModelMissing`` for a folder that is no model, ``ModelTampered`` when a file is not the published one.
         """
         verify(Path(folder))
@@ -105,6 +117,8 @@ class PostOpPipeline(DiffusionPipeline):
         pipeline = cls(scheduler=scheduler, settings=settings, **parts)
         for network in pipeline.networks:
             network.eval().requires_grad_(False)
+        if os.environ.get(EMBEDDINGS):
+            pipeline.prompt_adapter.cache_embeddings(Path(os.environ[EMBEDDINGS]).expanduser())
         return pipeline
 
     def save(self, folder: Path, *, replace: bool = False) -> None:
@@ -151,11 +165,12 @@ class PostOpPipeline(DiffusionPipeline):
             raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
         if start not in ("noise", "composite"):
             raise InputError(f"A prediction cannot start from '{start}'; choose 'noise' or 'composite'.")
-        triplets = triplets.to(self.device)
+        place = Placement.of(self.config_tree.panel, triplets.query_pre)
+        triplets = place.pad_triplets(triplets.to(self.device))
         guidance = self.config_tree.guidance if guidance is None else guidance
         if mode == "mean":
             target = expected_target(self.denoiser, self.scheduler, triplets, seed, guidance)
-            return self._finish(triplets, target)
+            return _cut(self._finish(triplets, target), place)
         steps = self.config_tree.steps if steps is None else steps
         runs = (4 if samples is None else samples) if mode == "average" else 1
         longest = self.config_tree.train_timesteps
@@ -177,7 +192,7 @@ class PostOpPipeline(DiffusionPipeline):
                 on_step=_counting(report, run, runs),
             )
             drawn.append(self._finish(triplets, target))
-        return _mean_of(drawn)
+        return _cut(_mean_of(drawn), place)
 
     @torch.no_grad()
     def render(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
@@ -220,6 +235,16 @@ def _load(network: type[ModelMixin], folder: Path, options: dict[str, Any]) -> M
     # Without accelerate diffusers would warn of what we ask for anyway.
     options = {"low_cpu_mem_usage": False, **options}
     return network.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options).float()
+
+
+def _cut(slices: PredictedSlices, place: Placement) -> PredictedSlices:
+    """What was drawn on the panel, as large as the slices that were given."""
+    outcome, shift = slices.outcome_probability, slices.shift_mm
+    return PredictedSlices(
+        place.cut(slices.image),
+        None if outcome is None else place.cut(outcome),
+        None if shift is None else place.cut(shift),
+    )
 
 
 def _counting(progress: Progress, run: int, runs: int) -> Callable[[int, int], None]:

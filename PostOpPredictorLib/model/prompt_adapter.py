@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from .config import PromptConfig
+from .embedding_cache import EmbeddingCache
 from .medsam import build_image_encoder, medsam_input
 
 
@@ -34,6 +36,7 @@ class PromptAdapter(ModelMixin, ConfigMixin):
         pooled = self.settings.vit_out_channels * 4
         self.image_head = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, width))
         self.null_tokens = nn.Parameter(torch.randn(2, width) * 0.02)
+        self.cache: EmbeddingCache | None = None
         self.freeze_pretrained()
 
     def freeze_pretrained(self) -> None:
@@ -46,11 +49,37 @@ class PromptAdapter(ModelMixin, ConfigMixin):
         """A fresh adapter of ``config``'s shape."""
         return cls(dataclasses.asdict(config))
 
+    def cache_embeddings(self, folder: Path) -> None:
+        """Keep the embeddings of a frozen image encoder in ``folder``, for its weights as they are now."""
+        self.cache = EmbeddingCache(folder, self.image_encoder, f"{self.settings.image_size} px")
+
     def embed_image(self, composite: Tensor) -> Tensor:
-        """(B, 1, y, x) to the pooled image embedding (B, 4 * vit_out_channels), which a cache of embeddings stores."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.settings.image_encoder != "medsam"):
-            features = self.image_encoder(medsam_input(composite, self.settings.image_size))
-        return adaptive_avg_pool2d(features, 2).flatten(1)
+        """(B, 1, y, x) to the pooled image embedding (B, 4 * vit_out_channels), from the cache if there is one."""
+        if self.cache is not None and not self._encoder_learns:
+            return self.cache.embeddings(composite, self._encode)
+        return self._encode(composite)
+
+    @property
+    def _encoder_learns(self) -> bool:
+        return torch.is_grad_enabled() and any(p.requires_grad for p in self.image_encoder.parameters())
+
+    def _encode(self, composite: Tensor) -> Tensor:
+        medsam = self.settings.image_encoder == "medsam"
+        # One image of 1024 px needs 1 GiB in each of MedSAM's global attentions.
+        parts = composite.split(1) if medsam else (composite,)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not medsam):
+            made = [self.image_encoder(medsam_input(part, self.settings.image_size)) for part in parts]
+            return torch.cat([adaptive_avg_pool2d(features, 2).flatten(1) for features in made])
+
+    def _embed_where(self, composite: Tensor, wanted: Tensor) -> Tensor:
+        """``embed_image`` of at least the rows ``wanted`` (B,) bool; null tokens replace the others."""
+        one_by_one = self.settings.image_encoder == "medsam"
+        if wanted.all() or self._encoder_learns or (wanted.any() and not one_by_one):
+            return self.embed_image(composite)
+        embedding = composite.new_zeros(len(composite), 4 * self.settings.vit_out_channels)
+        if wanted.any():
+            embedding[wanted] = self.embed_image(composite[wanted]).to(embedding.dtype)
+        return embedding
 
     def forward(
         self, tumour: Tensor, composite: Tensor, drop: Tensor | None = None, image_embedding: Tensor | None = None
@@ -58,12 +87,14 @@ class PromptAdapter(ModelMixin, ConfigMixin):
         """Tokens (B, 2, token_width).
 
         ``tumour`` (B, 1, y, x) mask of the query's tumour core; ``composite`` (B, 1, y, x); ``drop`` (B,) bool: the
-        null tokens instead; ``image_embedding`` (B, 4 * vit_out_channels), from a cache, spares the image encoder.
+        null tokens instead; ``image_embedding`` (B, 4 * vit_out_channels), made before, spares the image encoder.
         """
         seg = self.mask_encoder(tumour) if self.settings.use_seg else self.null_tokens[0].expand(len(tumour), -1)
         if self.settings.use_comp:
-            embedding = self.embed_image(composite) if image_embedding is None else image_embedding
-            comp = self.image_head(embedding)
+            if image_embedding is None:
+                wanted = torch.ones(len(tumour), dtype=torch.bool) if drop is None else ~drop
+                image_embedding = self._embed_where(composite, wanted)
+            comp = self.image_head(image_embedding)
         else:
             comp = self.null_tokens[1].expand(len(tumour), -1)
         tokens = torch.stack([seg, comp], dim=1)

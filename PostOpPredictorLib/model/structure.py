@@ -17,6 +17,8 @@ from .triplet import HOLE_LABELS, OUTCOME_LABELS, outcome_maps
 SHIFT_SCALE_MM = 8.0
 SHIFT_CHANNELS = 3 * 4
 """The last channels of the code."""
+STRUCTURE_FACTOR = 4
+"""Pixels of an image for one of the code."""
 STRUCTURE_CHANNELS = (len(OUTCOME_LABELS) - 1) * 4 + SHIFT_CHANNELS
 
 

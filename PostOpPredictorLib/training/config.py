@@ -16,6 +16,12 @@ PARTS = ("denoiser", "renderer", "autoencoder")
 class TrainingConfig:
     """``part``: which network learns. ``crop``: side of the square around the tumour in pixels, 0 = the whole panel.
 
+    ``batch_size``: slices in one step over all processes, worked on in ``accumulate`` parts by each of them.
+    ``ema_decay``: 0 keeps no average of the weights. ``precision``: of the arithmetic; weights stay float32.
+    ``sequence``: "any" draws one of those in the file for each batch; the paper's is T1w.
+    ``stable_diffusion`` (folder or hub name), ``medsam`` (checkpoint file): where a new run starts from, "" = random
+    weights; ``download``: whether the hub may be asked. ``embeddings``: folder of MedSAM's embeddings, "" = in the run.
+
     ``expected_share``: share of samples at the last time step, whose answer is the conditional mean (mode "mean").
     ``outside_weight``: loss weight away from the lesion, 1 inside.
     ``neighbours``: the instruction is drawn from that many most similar slices.
@@ -39,6 +45,13 @@ class TrainingConfig:
     sheet_every: int = 1000
     seed: int = 0
     precision: str = "float32"
+    accumulate: int = 1
+    gradient_checkpointing: bool = False
+    sequence: str = "any"
+    stable_diffusion: str = ""
+    medsam: str = ""
+    download: bool = False
+    embeddings: str = ""
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
@@ -49,7 +62,9 @@ class TrainingConfig:
             raise InputError(
                 f"The setting 'crop' is {self.crop} pixels; give a multiple of 16, or 0 for the whole panel."
             )
-        for name in ("steps", "batch_size", "neighbours", "checkpoint_every", "sheet_every"):
+        if not 0 <= self.ema_decay < 1:
+            raise InputError(f"The setting 'ema_decay' is {self.ema_decay}; give 0 (no average) to below 1.")
+        for name in ("steps", "batch_size", "neighbours", "checkpoint_every", "sheet_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"The setting '{name}' is {getattr(self, name)}; give at least 1.")
 

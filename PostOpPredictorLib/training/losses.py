@@ -13,6 +13,7 @@ from ..model.layouts import quadrant
 from ..model.renderer import Renderer
 from ..model.structure import SHIFT_CHANNELS, Structure, crisp, decode_structure, encode_structure
 from .config import TrainingConfig
+from .draws import NoiseDraws, draw_noise
 from .slices import TrainingBatch
 
 
@@ -21,32 +22,26 @@ def denoising_loss(
     scheduler: DDIMScheduler,
     batch: TrainingBatch,
     training: TrainingConfig,
-    generator: torch.Generator,
+    draws: NoiseDraws | torch.Generator,
 ) -> Tensor:
     """The paper's loss E || target - prediction ||^2, where the target is noise or velocity.
 
-    Weighted around the lesion; tokens, instruction and plan are dropped at random, independently.
+    Weighted around the lesion; tokens, instruction and plan are dropped at random, independently. ``draws``: the
+    random numbers, or where to draw them from.
     """
     config = denoiser.config
-    triplets, whole = batch.triplets, batch.whole
-    size = len(triplets)
-    device = triplets.query_pre.device
-
-    def chance(share: float) -> Tensor:
-        return (torch.rand(size, generator=generator) < share).to(device)
-
-    drop_tokens, drop_instruction = chance(config.condition_dropout), chance(config.condition_dropout)
-    triplets, whole = triplets.without_instruction(drop_instruction), whole.without_instruction(drop_instruction)
-    triplets = triplets.without_plan(chance(config.plan_dropout))
-    clean = denoiser.target_latents(triplets, batch.query_post, batch.query_outcome, batch.query_shift)
-    noise = torch.randn(clean.shape, generator=generator).to(device)
-    last = config.train_timesteps - 1
-    times = torch.randint(0, last + 1, (size,), generator=generator).to(device)
-    if config.prediction_type == "v_prediction":
-        times = torch.where(chance(training.expected_share), torch.full_like(times, last), times)
-    condition = denoiser.condition(triplets, tokens=denoiser.tokens(whole, drop_tokens))
-    output = denoiser(scheduler.add_noise(clean, noise, times), times, condition)
-    wanted = noise if config.prediction_type == "epsilon" else scheduler.get_velocity(clean, noise, times)
+    batch = batch.on_panel(config.panel)
+    if isinstance(draws, torch.Generator):
+        draws = draw_noise(config, training, (len(batch), *denoiser.noise_shape(batch.triplets)), draws)
+    draws = draws.to(batch.query_post.device)
+    triplets = batch.triplets.without_instruction(draws.drop_instruction).without_plan(draws.drop_plan)
+    whole = batch.whole.without_instruction(draws.drop_instruction)
+    with torch.no_grad():
+        clean = denoiser.target_latents(triplets, batch.query_post, batch.query_outcome, batch.query_shift)
+    condition = denoiser.condition(triplets, tokens=denoiser.tokens(whole, draws.drop_tokens))
+    output = denoiser(scheduler.add_noise(clean, draws.noise, draws.times), draws.times, condition)
+    epsilon = config.prediction_type == "epsilon"
+    wanted = draws.noise if epsilon else scheduler.get_velocity(clean, draws.noise, draws.times)
     weight = _latent_weight(batch.lesion, clean, config, training)
     if config.target == "structure":
         weight = weight * known_channels(batch.shift_known, clean)
@@ -54,12 +49,16 @@ def denoising_loss(
 
 
 def rendering_loss(
-    renderer: Renderer, batch: TrainingBatch, training: TrainingConfig, generator: torch.Generator
+    renderer: Renderer, batch: TrainingBatch, training: TrainingConfig, noise: Tensor | torch.Generator
 ) -> Tensor:
-    """L1 of the image and of its gradients, with the true structure disturbed as a predicted one would be."""
+    """L1 of the image and of its gradients, with the true structure disturbed as a predicted one would be.
+
+    ``noise``: what disturbs it, of the code's shape and unit scale, or where to draw it from.
+    """
     code = encode_structure(batch.query_outcome, batch.query_shift)
-    code = code + training.structure_noise * torch.randn(code.shape, generator=generator).to(code.device)
-    structure = decode_structure(code)
+    if isinstance(noise, torch.Generator):
+        noise = torch.randn(code.shape, generator=noise)
+    structure = decode_structure(code + training.structure_noise * noise.to(code.device))
     image = renderer.render(batch.triplets, Structure(crisp(structure.outcome), structure.shift_mm))
     brain = batch.triplets.query_brain
     error = (image - batch.query_post) * brain

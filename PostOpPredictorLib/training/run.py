@@ -11,6 +11,7 @@ import torch
 from ..model.config import config_from_yaml
 from ..progress import Progress
 from .config import training_from_yaml
+from .processes import LaunchedProcesses, Processes, started_processes
 from .slices import PreparedSlices
 from .trainer import Trainer
 
@@ -20,7 +21,8 @@ class TrainRequest:
     """``config``: YAML with ``model:`` and ``training:``; ``data``: prepared slices; ``out``: run folder, old or new.
 
     A run that stopped goes on. ``part`` and ``steps`` take the place of the configuration's when given.
-    ``device``: "auto", "cpu" or "cuda".
+    ``device``: "auto", "cpu" or "cuda". ``stable_diffusion`` (folder of diffusers, or its name on the hub) and
+    ``medsam`` (checkpoint file): where a new run starts from; ``download``: the hub may be asked for what is not here.
     """
 
     config: Path
@@ -29,14 +31,35 @@ class TrainRequest:
     part: str | None = None
     steps: int | None = None
     device: str = "auto"
+    stable_diffusion: str | None = None
+    medsam: str | None = None
+    download: bool | None = None
 
 
 def train(request: TrainRequest, progress: Progress) -> dict[str, Any]:
     """Train to the last step, or go on to it; returns the model folder and the steps done."""
+    processes = started_processes(request.device)
     progress.stage("Reading the prepared slices")
     model = config_from_yaml(request.config)
-    training = training_from_yaml(request.config, part=request.part, steps=request.steps)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
-    trainer = Trainer(model, training, PreparedSlices(request.data), request.out, device=device)
+    training = training_from_yaml(
+        request.config,
+        part=request.part,
+        steps=request.steps,
+        stable_diffusion=request.stable_diffusion,
+        medsam=request.medsam,
+        download=request.download,
+    )
+    slices = PreparedSlices(request.data)
+    if model.prompt.image_encoder == "medsam" and not training.medsam and not (request.out / "model").exists():
+        progress.log("MedSAM starts from random weights, and stays so: give its checkpoint with --medsam.")
+    device = device_of(processes, request.device)
+    trainer = Trainer(model, training, slices, request.out, device=device, processes=processes)
     trainer.train(progress)
     return {"model": str(request.out / "model"), "part": training.part, "steps": trainer.step}
+
+
+def device_of(processes: Processes, wanted: str) -> torch.device:
+    """The device that this process works on; each of several on a machine has a GPU of its own."""
+    if isinstance(processes, LaunchedProcesses):
+        return processes.device
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)

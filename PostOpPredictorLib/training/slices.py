@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..errors import InputError
+from ..model.panels import Placement
 from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
 
 SPLITS = ("train", "val", "test")
@@ -29,6 +30,7 @@ _REQUIRED = (
     "kind",
     "neighbours",
 )
+_ON_PIXELS = ("query_post", "query_outcome", "query_shift", "lesion")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ class TrainingBatch:
     def to(self, device: torch.device | str) -> TrainingBatch:
         """The same batch on another device."""
         return TrainingBatch(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})
+
+    def __len__(self) -> int:
+        return len(self.triplets)
+
+    def rows(self, part: slice) -> TrainingBatch:
+        """Some of its slices."""
+        nested = {"triplets": self.triplets.rows(part), "whole": self.whole.rows(part)}
+        return replace(self, **nested, **{name: getattr(self, name)[part] for name in (*_ON_PIXELS, "shift_known")})
+
+    def on_panel(self, panel: int) -> TrainingBatch:
+        """The same batch padded to the model's square panel; crops stay crops, their whole slices are padded."""
+        place = Placement.of(panel, self.whole.query_pre)
+        if place.height == panel == place.width:
+            return self
+        whole = place.pad_triplets(self.whole)
+        if self.triplets.query_pre.shape != self.whole.query_pre.shape:
+            return replace(self, whole=whole)
+        padded = {name: place.pad(getattr(self, name), 2 if name == "query_shift" else 1) for name in _ON_PIXELS}
+        return replace(self, triplets=whole, whole=whole, **padded)
 
 
 class PreparedSlices:

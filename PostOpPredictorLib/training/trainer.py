@@ -1,4 +1,4 @@
-"""The trainer: AdamW, cosine schedule with warm-up, EMA, resumable at any step."""
+"""The trainer: AdamW, cosine schedule with warm-up, EMA, resumable at any step, over any number of processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ..atomic_files import whole_file
@@ -20,10 +19,13 @@ from ..errors import Cancelled, InputError
 from ..model.autoencoder import GreyAutoencoderKL
 from ..model.config import PostOpConfig
 from ..model.pipeline import PostOpPipeline
-from ..progress import Progress
+from ..model.pretrained import Pretrained, pretrained_pipeline
+from ..progress import Progress, SilentProgress
+from .averages import weight_average
 from .config import TrainingConfig
 from .contact_sheet import write_contact_sheet
-from .losses import denoising_loss, rendering_loss
+from .objective import Objective, rows_of
+from .processes import OneProcess, Processes, own_rows
 from .schedule import learning_rate_factor
 from .slices import PreparedSlices, TrainingBatch
 
@@ -36,27 +38,37 @@ class Trainer:
     """
 
     def __init__(
-        self, model: PostOpConfig, training: TrainingConfig, slices: PreparedSlices, run: Path, *, device: str = "cpu"
+        self,
+        model: PostOpConfig,
+        training: TrainingConfig,
+        slices: PreparedSlices,
+        run: Path,
+        *,
+        device: torch.device | str = "cpu",
+        processes: Processes | None = None,
     ) -> None:
         self.training, self.slices, self.run, self.device = training, slices, Path(run), torch.device(device)
+        self.processes = processes or OneProcess()
+        own_rows(training.batch_size, self.processes, training.accumulate)
         self.run.mkdir(parents=True, exist_ok=True)
         self.pipeline = self._pipeline(model)
-        height, width = slices.panel
-        if training.crop > min(height, width):
-            raise InputError(f"The crop of {training.crop} pixels is larger than the slices ({height} x {width}).")
-        if training.part == "renderer" and self.pipeline.renderer is None:
-            raise InputError("An image model has no renderer to train: set 'target: structure' or another 'part'.")
-        if training.part == "autoencoder" and not isinstance(self.pipeline.autoencoder, GreyAutoencoderKL):
-            raise InputError("Pixel patches need no training: set 'autoencoder: {kind: kl}' or another 'part'.")
+        self.objective = Objective(self.pipeline, training)
+        self._refuse_what_does_not_fit()
+        self._prepare_networks()
         self.learning = [p for network in self._networks() for p in _learnable(network)]
+        self.processes.same(self.learning)
         self.optimizer = torch.optim.AdamW(
-            self.learning, lr=training.learning_rate, weight_decay=training.weight_decay, betas=(0.9, 0.99)
+            self.learning,
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            betas=(0.9, 0.99),
+            # Fused needs no copies of the weights during the step.
+            fused=True if self.device.type == "cuda" else None,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: learning_rate_factor(step, training.warmup_steps, training.steps)
         )
-        self.ema = EMAModel(self.learning, decay=training.ema_decay, use_ema_warmup=True, power=0.75)
-        self.ema.to(self.device)
+        self.ema = weight_average(self.learning, training.ema_decay, self.device)
         self._rows = slices.rows("train", 0, 2), slices.rows("train", 1)
         self.step = 0
         self._resume()
@@ -67,6 +79,7 @@ class Trainer:
 
     def train(self, progress: Progress) -> None:
         """Run to ``training.steps``; on cancel the last whole step is saved before ``Cancelled`` goes on."""
+        progress = progress if self.processes.rank == 0 else SilentProgress()
         progress.stage(f"Training the {self.training.part}")
         recent: deque[float] = deque(maxlen=100)
         for network in self._networks():
@@ -74,9 +87,7 @@ class Trainer:
         try:
             while self.step < self.training.steps:
                 recent.append(self._one_step())
-                if self.step % 20 == 0:
-                    self._record(progress, recent)
-                progress.step(self.step, self.training.steps)
+                self._tell(progress, recent)
                 if self.step % self.training.checkpoint_every == 0:
                     self.save()
                 if self.step % self.training.sheet_every == 0:
@@ -86,9 +97,24 @@ class Trainer:
             raise
         self.save()
         self._sheet()
+        self.processes.wait()
+
+    def _tell(self, progress: Progress, recent: deque[float]) -> None:
+        """Log and progress of process 0; a cancel that reaches it stops all of them."""
+        stop: BaseException | None = None
+        try:
+            if self.step % 20 == 0 and self.processes.rank == 0:
+                self._record(progress, recent)
+            progress.step(self.step, self.training.steps)
+        except (Cancelled, KeyboardInterrupt) as error:
+            stop = error
+        if self.processes.any(stop is not None):
+            raise stop or Cancelled("The training was cancelled; the last whole step is saved.")
 
     def save(self) -> None:
-        """Write the EMA weights as a pipeline and the whole state, each whole or not at all."""
+        """Write the EMA weights as a pipeline and the whole state, each whole or not at all; process 0 alone does."""
+        if self.processes.rank > 0:
+            return
         with self._averaged_weights():
             self.pipeline.save(self.run / "model", replace=True)
         state = {
@@ -106,7 +132,8 @@ class Trainer:
         torch.manual_seed(self.training.seed)
         folder = self.run / "model"
         if not folder.exists():
-            return PostOpPipeline.of(model).to(self.device)
+            source = Pretrained(self.training.stable_diffusion, self.training.medsam, self.training.download)
+            return pretrained_pipeline(model, source).to(self.device)
         pipeline = PostOpPipeline.from_pretrained(folder)
         if pipeline.config_tree != model:
             raise InputError(
@@ -118,13 +145,35 @@ class Trainer:
         pipeline.prompt_adapter.freeze_pretrained()
         return pipeline.to(self.device)
 
+    def _refuse_what_does_not_fit(self) -> None:
+        training, (height, width) = self.training, self.slices.panel
+        if training.crop > min(height, width):
+            raise InputError(f"The crop of {training.crop} pixels is larger than the slices ({height} x {width}).")
+        if training.part == "renderer" and self.pipeline.renderer is None:
+            raise InputError("An image model has no renderer to train: set 'target: structure' or another 'part'.")
+        if training.part == "autoencoder" and not isinstance(self.pipeline.autoencoder, GreyAutoencoderKL):
+            raise InputError("Pixel patches need no training: set 'autoencoder: {kind: kl}' or another 'part'.")
+        if training.sequence not in ("any", *self.slices.sequences):
+            raise InputError(
+                f"The setting 'sequence' is {training.sequence!r}; the prepared slices hold "
+                f"{', '.join(self.slices.sequences)}. Choose one of them, or 'any'."
+            )
+
+    def _prepare_networks(self) -> None:
+        """Networks that do not learn take no gradient; MedSAM's embeddings are kept."""
+        learning = self._networks()
+        for network in self.pipeline.networks:
+            if not any(network is one for one in learning):
+                network.requires_grad_(False)
+        for network in learning:
+            if self.training.gradient_checkpointing and getattr(network, "_supports_gradient_checkpointing", False):
+                network.enable_gradient_checkpointing()
+        if self.pipeline.config_tree.prompt.image_encoder == "medsam":
+            folder = Path(self.training.embeddings or self.run / "embeddings").expanduser()
+            self.pipeline.prompt_adapter.cache_embeddings(folder)
+
     def _networks(self) -> list[nn.Module]:
-        by_part: dict[str, list[nn.Module | None]] = {
-            "denoiser": [self.pipeline.unet, self.pipeline.prompt_adapter],
-            "renderer": [self.pipeline.renderer],
-            "autoencoder": [self.pipeline.autoencoder],
-        }
-        return [network for network in by_part[self.training.part] if network is not None]
+        return self.objective.networks()
 
     def _resume(self) -> None:
         if not self._state_file.exists():
@@ -148,24 +197,25 @@ class Trainer:
     def _one_step(self) -> float:
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + self.step)
         batch = self._draw(generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            loss = self._loss(batch, generator)
+        draws = self.objective.draws(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        total = torch.zeros(1, device=self.device)
+        for rows in own_rows(len(batch), self.processes, self.training.accumulate):
+            part = batch.rows(rows).to(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+                loss = self.objective.loss(part, rows_of(draws, rows)) * (len(part) / len(batch))
+            loss.backward()
+            total += loss.detach()
+        self.processes.sum([total, *(p.grad for p in self.learning if p.grad is not None)])
         nn.utils.clip_grad_norm_(self.learning, self.training.gradient_clip)
         self.optimizer.step()
         self.schedule.step()
         self.ema.step(self.learning)
         self.step += 1
-        return float(loss.detach())
+        return float(total)
 
     def _loss(self, batch: TrainingBatch, generator: torch.Generator) -> Tensor:
-        if self.training.part == "denoiser":
-            return denoising_loss(self.pipeline.denoiser, self.pipeline.scheduler, batch, self.training, generator)
-        if self.training.part == "renderer":
-            assert self.pipeline.renderer is not None
-            return rendering_loss(self.pipeline.renderer, batch, self.training, generator)
-        return self.pipeline.autoencoder.training_loss(batch.query_post, generator)
+        return self.objective.loss(batch, self.objective.draws(batch, generator))
 
     def _draw(self, generator: torch.Generator) -> TrainingBatch:
         others, semi_real = self._rows
@@ -174,8 +224,9 @@ class Trainer:
         from_semi = round(size * share) if len(semi_real) else 0
         rows = torch.cat([_some(others, size - from_semi, generator), _some(semi_real, from_semi, generator)])
         instruction = self.slices.draw_instruction(rows, self.training.neighbours, generator)
-        sequence = self.slices.sequences[int(torch.randint(len(self.slices.sequences), (1,), generator=generator))]
-        return self.slices.batch(rows, instruction, sequence, self.training.crop, generator).to(self.device)
+        drawn = self.slices.sequences[int(torch.randint(len(self.slices.sequences), (1,), generator=generator))]
+        sequence = drawn if self.training.sequence == "any" else self.training.sequence
+        return self.slices.batch(rows, instruction, sequence, self.training.crop, generator)
 
     def _record(self, progress: Progress, recent: deque[float]) -> None:
         loss = sum(recent) / len(recent)
@@ -185,6 +236,8 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
     def _sheet(self) -> None:
+        if self.processes.rank > 0:
+            return
         path = self.run / f"sheet-{self.training.part}-{self.step:06d}.png"
         with self._averaged_weights():
             write_contact_sheet(self.pipeline, self.slices, path)

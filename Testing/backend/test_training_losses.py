@@ -31,6 +31,9 @@ class AnswersZero:
         self.times: list[int] = []
         self.dropped_tokens = self.dropped_instructions = self.samples = 0
 
+    def noise_shape(self, triplets: TripletBatch) -> tuple[int, int, int]:
+        return self.inner.noise_shape(triplets)
+
     def target_latents(self, triplets: TripletBatch, post: Any, outcome: Any, shift: Any) -> torch.Tensor:
         self.clean = self.inner.target_latents(triplets, post, outcome, shift)
         return self.clean

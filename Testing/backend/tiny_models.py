@@ -11,12 +11,20 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from PostOpPredictorLib.model.config import AutoencoderConfig, PostOpConfig, PromptConfig, RendererConfig, UNetConfig
+from PostOpPredictorLib.model.config import (
+    AutoencoderConfig,
+    PostOpConfig,
+    PromptConfig,
+    RendererConfig,
+    UNetConfig,
+    paper_config,
+)
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.triplet import TripletBatch
 from PostOpPredictorLib.training.slices import PreparedSlices, TrainingBatch
 
 SIZE = 32
+PAPER_PANEL = 48
 TINY_PROMPT = PromptConfig(
     token_width=16,
     image_size=32,
@@ -38,6 +46,19 @@ def tiny_config(**changes: Any) -> PostOpConfig:
         unet=UNetConfig((8, 16), 1, (False, True), 2, 4),
         prompt=TINY_PROMPT,
         renderer=RendererConfig((8, 16), 1, 4),
+    )
+    return dataclasses.replace(tiny, **changes)
+
+
+def tiny_paper(**changes: Any) -> PostOpConfig:
+    """The paper's configuration with the smallest networks of the same classes, its panel wider than the slices."""
+    tiny = dataclasses.replace(
+        paper_config(),
+        panel=PAPER_PANEL,
+        steps=2,
+        unet=UNetConfig((8, 16), 1, (True, False), (1, 2), 4),
+        autoencoder=AutoencoderConfig("kl", 8, 4, (8, 8, 8), 1, 0.18215, 4),
+        prompt=dataclasses.replace(TINY_PROMPT, image_encoder="medsam"),
     )
     return dataclasses.replace(tiny, **changes)
 
