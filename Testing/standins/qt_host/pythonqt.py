@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,9 +30,20 @@ def children_are_no_attributes() -> Iterator[None]:
         _loading.pop()
 
 
+def _keep_singletons_alive() -> None:
+    """PySide6 6.12 counts references to None, True and False as if they were immortal, which they are from Python 3.12.
+
+    Below that the process ends with "deallocating None" after some thousand calls, so they are given references enough.
+    """
+    if sys.version_info < (3, 12):
+        for one in (None, True, False, NotImplemented, Ellipsis):
+            ctypes.c_ssize_t.from_address(id(one)).value += 1 << 40
+
+
 @cache
 def make_pythonqt_like() -> None:
     """Change PySide6's classes once."""
+    _keep_singletons_alive()
     # Names are read as Qt gives them, before any class is changed.
     classes = [one for module in (QtCore, QtGui, QtWidgets) for one in _everything(module).values() if _is_changed(one)]
     for one in classes:
