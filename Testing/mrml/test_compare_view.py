@@ -288,22 +288,34 @@ def test_an_unknown_orientation_is_refused(shown: CompareView) -> None:
         shown.setOrientation("axial")
 
 
+@pytest.mark.parametrize(("width", "height"), [(90, 300), (300, 90)])
 def test_views_are_zoomed_again_when_they_have_their_final_size(
-    layout_manager: OffscreenLayoutManager, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
+    layout_manager: OffscreenLayoutManager,
+    prediction: PredictionNodes,
+    slice_logic: Callable[[str], Any],
+    width: int,
+    height: int,
 ) -> None:
     later: list[Callable[[], None]] = []
-    view = CompareView(layout_manager, afterLayout=later.append)
-    view.show(prediction)
-    wanted = slice_logic(PREOP).GetSliceNode().GetFieldOfView()[0]
+    CompareView(layout_manager, afterLayout=later.append).show(prediction)
     for name in (PREOP, PREDICTED):
-        slice_logic(name).ResizeSliceNode(90, 300)
+        slice_logic(name).ResizeSliceNode(width, height)
     for action in later:
         action()
-    narrow = slice_logic(PREOP).GetSliceNode().GetFieldOfView()
-    assert narrow[0] == pytest.approx(slice_logic(afterTag(1)).GetSliceNode().GetFieldOfView()[0])
-    assert narrow[1] == pytest.approx(narrow[0] * 300 / 90)
-    assert narrow[0] <= wanted + 1e-6
-    assert narrow[0] >= 2 * BRAIN_AXES[0]
+    seen = [slice_logic(name).GetSliceNode().GetFieldOfView() for name in (PREOP, PREDICTED, beforeTag(1), afterTag(1))]
+    assert seen[0][1] == pytest.approx(seen[0][0] * height / width)
+    assert len({round(wide, 6) for wide, _high, _deep in seen}) == 1
+    assert min(wide for wide, _high, _deep in seen) > 2 * BRAIN_AXES[0] - 6
+    assert min(high for _wide, high, _deep in seen) > 2 * BRAIN_AXES[1] - 6
+
+
+def test_the_plane_is_the_one_that_cuts_most_of_a_scattered_tumour(
+    shown: CompareView, prediction: PredictionNodes, slice_logic: Callable[[str], Any]
+) -> None:
+    large, small = ball(np.array([30.0, -10.0, 40.0]), 14.0), ball(np.array([-30.0, -10.0, -30.0]), 7.0)
+    scattered = outlined(prediction.preop, large | small, "Scattered", (1.0, 0.0, 0.0))
+    shown.show(dataclasses.replace(prediction, tumour=scattered))
+    assert slice_logic(PREOP).GetSliceOffset() == pytest.approx(40.0, abs=2.5)
 
 
 def test_the_views_follow_the_nodes_to_patient_space_and_back(
@@ -364,6 +376,18 @@ def test_changing_the_window_in_one_view_changes_it_in_all(shown: CompareView, p
     prediction.preop.GetDisplayNode().SetWindowLevel(200.0, 90.0)
     assert prediction.postop.GetDisplayNode().GetLevel() == pytest.approx(90.0)
     assert after.GetWindow() == pytest.approx(200.0 * 7, rel=0.02)
+
+
+def test_windows_that_were_set_by_hand_come_back(compare_view: CompareView, prediction: PredictionNodes) -> None:
+    before = prediction.precedents[0].post.GetDisplayNode()
+    before.SetAutoWindowLevel(False)
+    before.SetWindowLevel(777.0, 333.0)
+    compare_view.show(prediction)
+    prediction.postop.GetDisplayNode().SetWindowLevel(50.0, 40.0)
+    compare_view.reset()
+    assert (before.GetWindow(), before.GetLevel()) == (777.0, 333.0)
+    own = prediction.preop.GetDisplayNode()
+    assert (own.GetWindow(), own.GetLevel()) == (130.0, 60.0)
 
 
 def test_the_reveal_fades_the_pre_op_scan_over_the_prediction(
