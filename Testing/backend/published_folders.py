@@ -204,5 +204,6 @@ def in_mni_already(
     """In place of the registration: the made-up brains lie where they should."""
     if progress is not None:
         progress.step(0, 1)
-    mask = sitk.Cast(TEMPLATE_GRID.resample(GRID.image(BRAIN.astype(np.float32))) > 0.5, sitk.sitkUInt8)
+    given = GRID.image(BRAIN.astype(np.uint8)) if brain is None else brain
+    mask = sitk.Cast(TEMPLATE_GRID.resample(sitk.Cast(given, sitk.sitkFloat32)) > 0.5, sitk.sitkUInt8)
     return Registration(sitk.Transform(3, sitk.sitkIdentity), mask, RegistrationQuality(1.0, 1.0, True, ""), True)

@@ -27,6 +27,7 @@ from published_folders import (
     rhuh_patient,
     write,
 )
+from scipy import ndimage
 
 from PostOpPredictorLib.cases.case import SimulatedCase
 from PostOpPredictorLib.cases.importers import bids_source, brats_post, pair_alignment, rhuh
@@ -197,6 +198,7 @@ def test_images_are_0_outside_the_brain_and_everything_labelled_is_brain(a_lumie
     notched = BRAIN & ~ball(13)
     write(notched.astype(np.uint8), a_lumiere / POST / ATLAS / "skull_strip/brain_mask.nii.gz")
     case = case_of(a_lumiere)
+    assert case.brain_post[case.outcome == 1].all() and not case.post["T1w"][0].any()
     for images, brain, labels in (
         (case.pre, case.brain_pre, case.tumour),
         (case.post, case.brain_post, case.outcome),
@@ -284,6 +286,14 @@ def test_rhuh_is_read_with_z_scores_and_three_labels(tmp_path: Path) -> None:
     cavity = case.outcome == 1
     assert not (cavity & (case.outcome == 2)).any() and overlap(cavity, here(labels_after()["cavity"])) > 0.75
     assert not (cavity & ~np.isin(case.tumour, (1, 4))).any(), "the proxy of RHUH is within the core"
+
+
+def test_the_background_of_z_scores_is_dark_although_it_is_their_mean(tmp_path: Path) -> None:
+    case = first_case(rhuh.plan(rhuh_patient(tmp_path)))
+    brain = case.brain_pre > 0
+    inside = ndimage.binary_erosion(brain, iterations=4)
+    rim = brain & ~ndimage.binary_erosion(brain)
+    assert case.pre["T1w"][rim].mean() < 0.8 * case.pre["T1w"][inside].mean()
 
 
 @pytest.mark.parametrize(("labels", "residual"), [({"oedema": 2}, 0.0), ({"oedema": 2, "enhancing": 3}, 1.0)])

@@ -9,7 +9,7 @@ import pytest
 from published_folders import RATING_COLUMNS, bare_study, lumiere, lumiere_ratings
 
 from PostOpPredictorLib.cases.importers import lumiere as importer
-from PostOpPredictorLib.cases.importers.clinical_table import read_clinical_table
+from PostOpPredictorLib.cases.importers.clinical_table import known, number, read_clinical_table, sex
 from PostOpPredictorLib.cases.importers.lumiere_ratings import Timepoint, operations_of, ratings_of, role_of
 from PostOpPredictorLib.cases.importers.plan import ImportPlan
 from PostOpPredictorLib.errors import InputError
@@ -286,6 +286,19 @@ def test_a_rating_says_when_the_scan_was_made(cell: str, role: str) -> None:
 def test_the_experts_extent_of_resection_is_kept(tmp_path: Path, why: str, extent: str | None) -> None:
     plan = planned(tmp_path, {"Patient-001": {"week-000-1": "Pre-Op|PRET", "week-000-2": f"Post-Op|{why}"}})
     assert plan.pairs[0].attributes.get("expert_extent") == extent
+
+
+@pytest.mark.parametrize("cell", ["", " ", "na", "NA", "n/a", "N/A", "N-A", "NaN", "None", "unknown", "\u00a0", "?"])
+def test_what_is_not_known_has_many_names(cell: str) -> None:
+    assert known(cell) is None and number(cell) is None and sex(cell) is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("61", 61), (" 94,6 ", 94.6), ("12.5 %", 12.5), ("-1e2", -100), ("inf", None), ("about 60", None)],
+)
+def test_numbers_are_read_with_comma_and_unit(cell: str, value: float | None) -> None:
+    assert number(cell) == value
 
 
 def test_demographics_are_taken_where_they_are_known(tmp_path: Path) -> None:

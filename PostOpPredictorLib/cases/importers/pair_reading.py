@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import SimpleITK as sitk
 
 from ...errors import InputError
+from ...imaging.brain import made_background
+from ...imaging.grid import Grid
 from ...imaging.intensity import IntensityWindow
 from ...imaging.registration import register_to_mni
 from ...imaging.volumes import read_labels, read_volume
@@ -46,8 +49,8 @@ def read_pair(pair: PlannedPair, align: Align = register_to_mni, progress: Progr
     progress = progress or SilentProgress()
     progress.stage("Reading the scans and masks")
     reference = pair.sequences[0]
-    before = {name: read_volume(pair.pre.scans[name]) for name in pair.sequences}
-    after = {name: read_volume(pair.post.scans[name]) for name in pair.sequences}
+    before = {name: _scan(pair.pre.scans[name]) for name in pair.sequences}
+    after = {name: _scan(pair.post.scans[name]) for name in pair.sequences}
     tumour, tumour_notes = read_tumour(pair, before[reference])
     left, left_notes = read_after(pair, after[reference])
     first = ReadSession(before, tumour, _brain_mask(pair.pre), reference)
@@ -77,6 +80,19 @@ def read_pair(pair: PlannedPair, align: Align = register_to_mni, progress: Progr
         outcome=outcome,
         shift=None,
     )
+
+
+def _scan(path: Path) -> sitk.Image:
+    """A scan whose background is its darkest value, 0, also where it was z-scored and its background is the mean."""
+    image = read_volume(path)
+    array = sitk.GetArrayFromImage(image)
+    darkest = array.min()
+    if darkest >= 0:
+        return image
+    background = made_background(array)
+    if background is not None:
+        array[array == background] = darkest
+    return Grid.of(image).image(array - darkest)
 
 
 def _brain_mask(session: PlannedSession) -> sitk.Image | None:
