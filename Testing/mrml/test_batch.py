@@ -25,6 +25,9 @@ from PostOpPredictorModule.BatchFigures import FiguresTable
 from PostOpPredictorModule.ResultNodes import findResults
 from standins.mrml_scene import read_scene
 
+pytestmark = pytest.mark.timeout(900)
+"""The real backend shares this machine with other work."""
+
 SCRIPT = Path(__file__).resolve().parents[2] / "Resources" / "Batch" / "predict_cases.py"
 
 

@@ -30,6 +30,9 @@ from PostOpPredictorModule.ResultAttributes import markedNodes
 from PostOpPredictorModule.Settings import PredictionInputs, PredictionSettings
 from standins.mrml_scene import place
 
+pytestmark = pytest.mark.timeout(900)
+"""The real backend shares this machine with other work."""
+
 MOVED = np.array([[0.0, -1, 0, 12], [1, 0, 0, -7], [0, 0, 1, 5], [0, 0, 0, 1]])
 
 
@@ -176,13 +179,13 @@ def test_a_bad_input_starts_nothing(logic: Any, patient: tuple[Any, Any], monkey
     assert logic.currentRun is None
 
 
-def test_what_the_backend_refuses_names_the_users_node(logic: Any, scene: Any) -> None:
+def test_what_the_backend_refuses_names_the_users_node(logic: Any, scene: Any, settings: PredictionSettings) -> None:
     volume = slicer.util.addVolumeFromArray(np.random.default_rng(0).random((20, 20, 20)), name="Too small")
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[5:9, 5:9, 5:9] = 1
     tumour = slicer.util.addVolumeFromArray(labels, name="Seg", nodeClassName="vtkMRMLLabelMapVolumeNode")
     with pytest.raises(PredictionError) as caught:
-        logic.predict(volume, tumour)
+        logic.predict(volume, tumour, settings=settings)
     assert caught.value.code == "bad_input"
     assert caught.value.message.startswith("'Too small' has a 20 mm field of view")
     assert "/" not in caught.value.message

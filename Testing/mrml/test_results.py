@@ -32,6 +32,9 @@ from PostOpPredictorModule.ResultNodes import findResults, removeRun, showInSpac
 from PostOpPredictorModule.WindowLevel import GreyWindow
 from standins.mrml_scene import ijk_to_ras, read_scene, write_scene
 
+pytestmark = pytest.mark.timeout(900)
+"""The real backend shares this machine with other work."""
+
 OUTCOMES = {"cavity": 1, "residual": 2, "blood": 3, "oedema": 4, "air": 5}
 
 
