@@ -133,7 +133,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.messages = MessagePanel(ui)
         self.inputsPanel = InputsPanel(ui, self._updateReason)
         self.optionsPanel = OptionsPanel(ui)
-        self.setUpPanel = SetUpPanel(ui, self._installer, self.messages, self._onSetUpChanged)
+        self.setUpPanel = SetUpPanel(ui, self._installer, self.messages, self._onSetUpChanged, self._examine)
         self.foldersPanel = FoldersPanel(ui, self.messages, self._onFoldersChanged, self._makeDemonstrationLibrary)
         self.devicePanel = DevicePanel(ui, self._examine)
         self.runPanel = RunPanel(ui, self._predict, self._cancel)

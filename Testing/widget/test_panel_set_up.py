@@ -66,6 +66,17 @@ def test_the_plan_is_said_before_and_asked_for(
     assert panel.ui.predictButton.enabled
 
 
+def test_what_was_installed_is_tried_in_the_backend(
+    installer: Any, patient: Any, open_panel: Callable[[], Any], questions: Any, logic: Any
+) -> None:
+    installer.missing = ("nilearn>=0.11",)
+    panel = open_panel()
+    panel.ui.installButton.click()
+    finding = {"name": "nilearn", "state": "problem", "found": "cannot be imported (no lxml)", "advice": "Install it."}
+    logic.runs[-1].finish({"well": False, "findings": [finding]})
+    assert panel.ui.messageLabel.text == "nilearn: cannot be imported (no lxml). Install it."
+
+
 @pytest.mark.parametrize("answer", [False, None, 0, 65536])
 def test_no_is_no(installer: Any, patient: Any, open_panel: Callable[[], Any], questions: Any, answer: Any) -> None:
     installer.missing = ("diffusers>=0.35",)

@@ -22,10 +22,21 @@ _COLOURS = {"ready": "#2e9e4f", "missing": "#d98200"}
 
 
 class SetUpPanel:
-    """``changed()``: what is installed, or which folders are used, has changed. Nothing is done before a click."""
+    """Nothing is done before a click. ``changed()``: what is installed, or which folders are used, has changed.
 
-    def __init__(self, ui: Any, installer: Installer, messages: MessagePanel, changed: Callable[[], None]) -> None:
+    ``installed()``: packages have just been installed; pip does not tell of a dependency that failed, so try them.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        installer: Installer,
+        messages: MessagePanel,
+        changed: Callable[[], None],
+        installed: Callable[[], None],
+    ) -> None:
         self._ui, self._installer, self._messages, self._changed = ui, installer, messages, changed
+        self._installed = installed
         self._memory = SetUpMemory()
         self._parameters: Any = None
         self._copying: BackgroundWork | None = None
@@ -142,6 +153,8 @@ class SetUpPanel:
         if self.state.toInstall and not self._messages.text:
             text = _("The installation ended, but {names} is still missing. The Python console shows what pip said.")
             self._messages.show("error", text.format(names=", ".join(self.state.toInstall)))
+        elif not self._messages.text:
+            self._installed()
 
     def _copy(self, model: Path) -> None:
         target = ownModels()
