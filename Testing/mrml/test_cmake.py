@@ -109,6 +109,9 @@ def test_the_installed_module_finds_its_backend_and_its_model(extension: Path, t
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTOP_")}
     testing = Path(__file__).resolve().parents[1]
     environment["PYTHONPATH"] = os.pathsep.join([str(extension), str(testing)])
+    # The model of a wheel that was installed for this user may be another one.
+    (tmp_path / "share" / "postoppredictor" / "models" / "compact").mkdir(parents=True)
+    environment["PYTHONUSERBASE"] = str(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", IN_SLICER], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
     )
