@@ -350,6 +350,11 @@ def test_the_views_follow_the_nodes_to_patient_space_and_back(
     assert slice_logic(PREOP).GetSliceOffset() == pytest.approx(TUMOUR_AT[2], abs=2.5)
     assert outline.GetTransformNodeID() is None
 
+    view.reset()
+    later.clear()
+    move(transform.GetID())
+    assert later == [], "nothing listens any more"
+
 
 # Brightness
 
