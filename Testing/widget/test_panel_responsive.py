@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import panel_host
 import pytest
+from main_thread import longest_gaps_ms
 
 LONGEST_GAP_MS = 50
 TRIES = 3
@@ -35,34 +33,6 @@ while time.monotonic() < end:
         print("a library that prints: " + "y" * 150, file=sys.stderr)
 say("error", code="bad_input", message="The end of it. Nothing to do.")
 """
-
-
-def longest_gaps_ms(until: Callable[[], bool], seconds: float = 30.0) -> tuple[float, float]:
-    """Run Qt's own event loop with a timer of 5 ms and return the longest time between two of its ticks.
-
-    First by the clock, then as the main thread's own processor time.
-    """
-    import qt
-
-    loop, ticks = qt.QEventLoop(), []
-    timer = qt.QTimer()
-    end = time.monotonic() + seconds
-
-    def tick(*_args: Any) -> None:
-        ticks.append((time.perf_counter(), time.thread_time()))
-        if until() or time.monotonic() > end:
-            loop.quit()
-
-    timer.setInterval(5)
-    timer.setTimerType(qt.Qt.PreciseTimer)
-    timer.timeout.connect(tick)
-    timer.start()
-    loop.exec()
-    timer.stop()
-    assert until(), "the run did not end"
-    assert len(ticks) > 50
-    clock, own = ([after[kind] - before[kind] for before, after in itertools.pairwise(ticks)] for kind in (0, 1))
-    return 1000 * max(clock), 1000 * max(own)
 
 
 @pytest.mark.parametrize("logIsOpen", [False, True])

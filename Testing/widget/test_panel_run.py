@@ -55,12 +55,12 @@ def test_stage_step_and_time_left_are_shown(panel: Any, run: Any) -> None:
     run.callbacks.stage("Aligning to MNI space")
     assert (ui.progressBar.minimum, ui.progressBar.maximum) == (0, 0), "the length of a stage is not known at first"
     run.callbacks.progress(3, 12, 42.4)
-    assert ui.stageLabel.text == "Aligning to MNI space: step 3 of 12, about 42 s left"
+    assert ui.stageLabel.text == "Aligning to MNI space\nstep 3 of 12, about 42 s left"
     assert ui.progressBar.value / ui.progressBar.maximum == pytest.approx(0.25)
     run.callbacks.progress(6, 12, 150.0)
     assert ui.stageLabel.text.endswith("about 2 min left") or ui.stageLabel.text.endswith("about 3 min left")
     run.callbacks.progress(12, 12, 0.0)
-    assert ui.stageLabel.text == "Aligning to MNI space: step 12 of 12"
+    assert ui.stageLabel.text == "Aligning to MNI space\nstep 12 of 12"
 
 
 def test_strange_progress_is_survived(panel: Any, run: Any) -> None:

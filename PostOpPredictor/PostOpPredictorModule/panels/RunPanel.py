@@ -67,9 +67,10 @@ class RunPanel:
         bar = self._ui.progressBar
         bar.setRange(0, _SCALE)
         bar.setValue(round(_SCALE * min(max(step / of, 0.0), 1.0)) if of > 0 else 0)
-        text = _("{stage}: step {step} of {of}").format(stage=self._stage, step=step, of=of) if of > 1 else self._stage
-        left = "" if secondsLeft is None or step >= of else _(", {time} left").format(time=durationText(secondsLeft))
-        self._ui.stageLabel.text = text + left
+        parts = [_("step {step} of {of}").format(step=step, of=of)] if of > 1 else []
+        if secondsLeft is not None and step < of:
+            parts.append(_("{time} left").format(time=durationText(secondsLeft)))
+        self._say(", ".join(parts))
 
     def log(self, text: str) -> None:
         """Add lines to the log; they appear with the next update, so that many of them cost little."""
@@ -108,7 +109,11 @@ class RunPanel:
 
     def _busy(self) -> None:
         self._ui.progressBar.setRange(0, 0)
-        self._ui.stageLabel.text = self._stage
+        self._say("")
+
+    def _say(self, detail: str) -> None:
+        # Always two lines, so that the panel below does not jump.
+        self._ui.stageLabel.text = f"{self._stage}\n{detail}"
 
     def _flushLog(self, *_args: Any) -> None:
         # What would scroll out of the log at once need not be drawn first.
