@@ -77,7 +77,8 @@ def worldVolume(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarV
     copy = volume.NewInstance()
     copy.UnRegister(None)
     copy.SetName(volume.GetName())
-    copy.CopyContent(volume, True)
+    # The voxels are shared: a transform replaces them in the copy and never writes into them.
+    copy.CopyContent(volume, False)
     _harden(copy, volume)
     return copy
 

@@ -33,7 +33,10 @@ from standins.mrml_scene import place
 pytestmark = pytest.mark.timeout(900)
 """The real backend shares this machine with other work."""
 
-MOVED = np.array([[0.0, -1, 0, 12], [1, 0, 0, -7], [0, 0, 1, 5], [0, 0, 0, 1]])
+TURN = np.deg2rad(8)
+MOVED = np.array(
+    [[np.cos(TURN), -np.sin(TURN), 0, 12], [np.sin(TURN), np.cos(TURN), 0, -7], [0, 0, 1, 5], [0, 0, 0, 1]]
+)
 
 
 @pytest.fixture(scope="session")
