@@ -60,6 +60,7 @@ def test_prediction_from_the_panel(scene: Any, files: Path, compare_view: Any, i
             return widget.runPanel.state == "idle"
 
         clock, own = longest_gaps_ms(is_over, seconds=500)
+        assert own < 50, "the panel was not usable"
         assert widget.resultsPanel.nodes is not None, ui.messageLabel.text + widget.runPanel.logText()
         assert len(stages) > 4, stages
         assert float(ui.cavityValue.text.removesuffix(" ml")) > 1
