@@ -176,6 +176,22 @@ def test_a_result_that_comes_after_the_cancel_is_not_shown() -> None:
     assert failure_of(run).code == "cancelled"
 
 
+def test_a_backend_that_does_not_look_at_the_cancel_is_asked_to_clean_up_before_it_is_killed(tmp_path: Path) -> None:
+    trace = tmp_path / "cleaned"
+    run = fake_run(f"""
+        def clean_up(*_):
+            open({str(trace)!r}, "w").close()
+            sys.exit(130)
+        signal.signal(signal.SIGTERM, clean_up)
+        say("stage", name="ready")
+        {HANG}
+    """)
+    wait_until(lambda: run.poll() or run.stage == "ready")
+    run.cancel()
+    assert failure_of(run).code == "cancelled"
+    assert trace.exists()
+
+
 @pytest.mark.parametrize("deaf", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
 def test_a_backend_that_ignores_the_cancel_is_killed_with_its_children_within_two_seconds(deaf: str) -> None:
     run = fake_run(f"""
