@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
@@ -60,13 +62,13 @@ def libraryOrDemonstration(folder: Path | None) -> Path:
 
 
 def isModel(folder: Path) -> bool:
-    """Whether a model is in ``folder``; its checksums are not compared."""
-    return (folder / MODEL_MARK).is_file()
+    """Whether a model of ours is in ``folder``, not another program's; its checksums are not compared."""
+    return _readJson(folder / MODEL_MARK).get("_class_name") == "PostOpPipeline"
 
 
 def isLibrary(folder: Path) -> bool:
-    """Whether ``folder`` holds operated cases."""
-    return (folder / LIBRARY_MARK).is_file() and any(folder.glob("sub-*"))
+    """Whether ``folder`` is a case library of ours with cases in it, not any other BIDS dataset."""
+    return "PostOpPredictor" in _readJson(folder / LIBRARY_MARK) and any(folder.glob("sub-*"))
 
 
 def modelFacts(folder: Path) -> FolderFacts:
@@ -140,6 +142,14 @@ def copyModel(folder: Path, models: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def _readJson(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _megabytes(folder: Path) -> float:

@@ -24,7 +24,7 @@ def a_library(tmp_path: Path) -> Path:
     for case in ("sub-own1", "sub-own2"):
         (tmp_path / "cases" / case).mkdir(parents=True)
     (tmp_path / "cases" / "sub-own1" / "scan.nii.gz").write_bytes(bytes(2_000_000))
-    (tmp_path / "cases" / "dataset_description.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "cases" / "dataset_description.json").write_text('{"PostOpPredictor": {}}', encoding="utf-8")
     return tmp_path / "cases"
 
 
@@ -113,6 +113,25 @@ def test_other_folders_are_never_deleted(panel: Any, questions: Any, tmp_path: P
     with pytest.raises(FolderRefused, match="neither a model nor a case library"):
         deleteFolder(tmp_path / "holiday")
     assert (tmp_path / "holiday" / "photos").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model_index.json", '{"_class_name": "StableDiffusionPipeline"}'),
+        ("dataset_description.json", '{"Name": "The hospital\'s scans", "BIDSVersion": "1.9.0"}'),
+        ("dataset_description.json", "not json"),
+        ("model_index.json", "[]"),
+    ],
+)
+def test_models_and_datasets_of_others_are_never_deleted(host: Any, tmp_path: Path, name: str, content: str) -> None:
+    from PostOpPredictorModule.ModelFolders import FolderRefused, deleteFolder
+
+    (tmp_path / "theirs" / "sub-01").mkdir(parents=True)
+    (tmp_path / "theirs" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(FolderRefused, match="neither a model nor a case library"):
+        deleteFolder(tmp_path / "theirs")
+    assert (tmp_path / "theirs" / "sub-01").is_dir()
 
 
 def test_a_link_is_not_followed_into_deletion(panel: Any, a_library: Path, tmp_path: Path) -> None:

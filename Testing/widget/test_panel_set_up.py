@@ -245,7 +245,7 @@ def test_offline_folder_with_a_changed_model_is_refused(
 
 def test_offline_folder_with_a_library_is_used_where_it_lies(panel: Any, questions: Any, chosen_folder: Path) -> None:
     (chosen_folder / "cases" / "sub-own1").mkdir(parents=True)
-    (chosen_folder / "cases" / "dataset_description.json").write_text("{}", encoding="utf-8")
+    (chosen_folder / "cases" / "dataset_description.json").write_text('{"PostOpPredictor": {}}', encoding="utf-8")
     panel.ui.installFromFolderButton.click()
     assert panel.logic.getParameterNode().libraryFolder == chosen_folder / "cases"
 
