@@ -81,7 +81,7 @@ def readResult(message: Mapping[str, Any]) -> ResultFiles:
     return ResultFiles(
         images,
         GreyWindow.ofValues(images["preop"].array),
-        tuple(_precedent(record) for record in records),
+        tuple(precedentFiles(record) for record in records),
         readLinearTransform(files["patient_to_mni"]),
         _readJson(files["provenance"]),
     )
@@ -116,7 +116,8 @@ def readLinearTransform(path: Path) -> np.ndarray:
     return LPS_TO_RAS @ matrix @ LPS_TO_RAS
 
 
-def _precedent(record: Mapping[str, Any]) -> PrecedentFiles:
+def precedentFiles(record: Mapping[str, Any]) -> PrecedentFiles:
+    """Read the images of one entry of precedents.json; its cavity is the hole and what filled it."""
     pre, post, tumour, outcome = (
         readImage(Path(record["files"][name])) for name in ("pre", "post", "tumour", "outcome")
     )

@@ -122,9 +122,7 @@ def removeRun(scene: slicer.vtkMRMLScene, runId: str) -> None:
         removeNode(scene, node)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     for folder in reversed(_foldersOf(hierarchy, runId)):
-        parent = hierarchy.GetItemParent(folder)
-        for child in _children(hierarchy, folder):
-            hierarchy.SetItemParent(child, parent)
+        # Not recursive: what is in it moves to the folder's place.
         hierarchy.RemoveItem(folder, False, False)
 
 

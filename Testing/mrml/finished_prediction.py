@@ -137,7 +137,11 @@ def through(steps: Any) -> Any:
 
 def centroid(segmentation: Any, segments: tuple[str, ...], reference: Any) -> np.ndarray:
     """Centre of mass of segments, RAS mm in the coordinates of ``reference`` (its own, without a parent transform)."""
+    before = node_ids()
     marked = [slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, one, reference) > 0 for one in segments]
+    # Slicer's function leaves a colour table behind.
+    for left in node_ids() - before:
+        slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(left))
     middle = np.argwhere(np.any(marked, axis=0)).mean(axis=0)
     return (ijk_to_ras(reference) @ [*middle[::-1], 1.0])[:3]
 

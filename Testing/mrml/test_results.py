@@ -27,7 +27,7 @@ from finished_prediction import (
 )
 from PostOpPredictorModule import ResultImport as result_import
 from PostOpPredictorModule.ResultAttributes import PROVENANCE, ROLE, RUN_ID, SOURCE, SYNTHETIC, markedNodes
-from PostOpPredictorModule.ResultFiles import readImage, readLinearTransform
+from PostOpPredictorModule.ResultFiles import precedentFiles, readImage, readLinearTransform
 from PostOpPredictorModule.ResultNodes import findResults, removeRun, showInSpace, spaceOf
 from PostOpPredictorModule.WindowLevel import GreyWindow
 from standins.mrml_scene import ijk_to_ras, read_scene, write_scene
@@ -300,6 +300,7 @@ def test_what_the_user_put_into_the_folder_stays(patient: tuple[Any, Any], predi
     hierarchy.CreateItem(result.folderItem, own)
     removeRun(slicer.mrmlScene, result.runId)
     item = hierarchy.GetItemByDataNode(own)
+    assert own.GetScene() is slicer.mrmlScene and item
     assert hierarchy.GetItemName(hierarchy.GetItemParent(item)) == "MRI before surgery"
 
 
@@ -412,3 +413,15 @@ def test_files_that_are_no_prediction_are_refused(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.Image([8, 8, 8], sitk.sitkVectorFloat32, 3), str(tmp_path / "vector.nrrd"))
     with pytest.raises(ValueError, match="one value"):
         readImage(tmp_path / "vector.nrrd")
+
+
+def test_blood_and_air_belong_to_a_precedents_cavity_and_residual_tumour_does_not(tmp_path: Path) -> None:
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[2, 2, 1:6] = (1, 2, 3, 4, 5)
+    files = {}
+    for name in ("pre", "post", "tumour", "outcome"):
+        files[name] = str(tmp_path / f"{name}.nrrd")
+        sitk.WriteImage(sitk.GetImageFromArray(labels), files[name])
+    cavity = precedentFiles({"rank": 1, "files": files}).images["cavity"]
+    assert cavity.array.tolist() == [[[1, 0, 1, 0, 1]]]
+    assert cavity.ijkToRas[:3, 3].tolist() == [-1.0, -2.0, 2.0]
