@@ -43,7 +43,8 @@ class EmbeddingCache:
 
     def _path(self, image: Tensor) -> Path:
         # An embedding made in bfloat16 is another than one made in float32.
-        precision = str(torch.get_autocast_dtype(image.device.type)) if torch.is_autocast_enabled() else "as it is"
+        kind = image.device.type
+        precision = str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "as it is"
         digest = hashlib.sha256(self._encoder)
         digest.update(f" {precision} {tuple(image.shape)} ".encode())
         digest.update(image.detach().float().cpu().contiguous().numpy().tobytes())
@@ -65,4 +66,6 @@ def _read(path: Path) -> Tensor | None:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return torch.from_numpy(values) if values.dtype == np.float32 and values.ndim == 1 else None
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim != 1:
+        return None
+    return torch.from_numpy(values)

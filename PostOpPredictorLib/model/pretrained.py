@@ -39,7 +39,6 @@ _SHAPE_OF_UNET = (
 )
 _SHAPE_OF_VAE = ("block_out_channels", "layers_per_block", "latent_channels", "in_channels", "scaling_factor")
 _NOISE = ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end", "prediction_type")
-_FILES = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16")
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,8 @@ def with_input_channels(
 def _load(network: type[ModelMixin], part: str, source: Pretrained) -> Any:
     options: dict[str, Any] = {"subfolder": part, "local_files_only": not source.download, "output_loading_info": True}
     options["low_cpu_mem_usage"] = importlib.util.find_spec("accelerate") is not None
-    options["variant"] = _variant(Path(source.place) / part)
     try:
-        loaded, told = network.from_pretrained(source.place, **options)
+        loaded, told = network.from_pretrained(source.place, **options, **_files_in(Path(source.place) / part))
     except Exception as error:
         raise ModelMissing(_sentence(part, source, f"{type(error).__name__}: {_first_line(error)}")) from error
     lacking = sorted(told["missing_keys"]) or sorted(name for name, tensor in _tensors(loaded) if tensor.is_meta)
@@ -140,10 +138,14 @@ def _load(network: type[ModelMixin], part: str, source: Pretrained) -> Any:
     return loaded.float()
 
 
-def _variant(folder: Path) -> str | None:
-    """The variant "fp16" where only the files of half precision are there."""
-    plain, half = (any(folder.glob(f"{name}.[sb]*")) for name in _FILES)
-    return "fp16" if half and not plain else None
+def _files_in(folder: Path) -> dict[str, Any]:
+    """Which files of a folder are read: safetensors rather than .bin, full precision rather than half."""
+    for variant in (None, "fp16"):
+        for ending, safe in ((".safetensors", True), (".bin", False)):
+            stem = "diffusion_pytorch_model" + (f".{variant}" if variant else "")
+            if any(folder.glob(f"{stem}{ending}*")) or any(folder.glob(f"{stem}-*{ending}")):
+                return {"variant": variant, "use_safetensors": safe}
+    return {}
 
 
 def _refuse_another_noise(config: PostOpConfig, source: Pretrained) -> None:

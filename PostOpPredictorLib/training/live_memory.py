@@ -11,11 +11,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-_FLOAT32_ON_A_GPU = (functional.group_norm, functional.layer_norm, torch.group_norm, torch.layer_norm)
 
 
 class LiveMemory(TorchDispatchMode):
@@ -49,17 +46,29 @@ class LiveMemory(TorchDispatchMode):
         self.live -= size
 
 
-class AsOnAGpu(TorchFunctionMode):
+@contextlib.contextmanager
+def norms_as_on_a_gpu() -> Iterator[None]:
     """Autocast's rule for GPUs on the CPU, where norms would stay in half precision: they take and give float32."""
+    names = ("group_norm", "layer_norm")
+    originals = {name: getattr(functional, name) for name in names}
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in _FLOAT32_ON_A_GPU and torch.is_autocast_enabled("cpu"):
-            args = (args[0].float(), *args[1:])
-        return function(*args, **(kwargs or {}))
+    def in_float32(original: Any) -> Any:
+        def norm(given: Tensor, *rest: Any, **options: Any) -> Tensor:
+            return original(given.float() if torch.is_autocast_enabled("cpu") else given, *rest, **options)
+
+        return norm
+
+    try:
+        for name in names:
+            setattr(functional, name, in_float32(originals[name]))
+        yield
+    finally:
+        for name in names:
+            setattr(functional, name, originals[name])
 
 
 @contextlib.contextmanager
 def imagined() -> Iterator[LiveMemory]:
     """Tensors made within have shapes and types but no values; what they would take is counted."""
-    with FakeTensorMode(allow_non_fake_inputs=True), AsOnAGpu(), LiveMemory() as memory:
+    with norms_as_on_a_gpu(), FakeTensorMode(allow_non_fake_inputs=True), LiveMemory() as memory:
         yield memory

@@ -24,6 +24,7 @@ CONTEXT_GIB = 0.6
 FRAGMENTS = 1.1
 """What the allocator of torch keeps beyond the tensors, at the most as a rule."""
 BATCHES = (1, 4, 8)
+MOST = 64
 _ADAM = 8
 _AVERAGE = 4
 
@@ -44,9 +45,9 @@ class Row:
         return known.get(slices, max(self.gib[0], first + slope * (slices - low))) * FRAGMENTS + CONTEXT_GIB
 
     def fits(self, card_gb: float) -> int:
-        """The most slices at once on a card of so many GB (10^9 bytes), 0 when not even one fits."""
+        """The most slices at once on a card of so many GB (10^9 bytes), up to ``MOST``; 0 when not even one fits."""
         slices = 0
-        while slices < 256 and self.at(slices + 1) <= card_gb * 1e9 / GIB:
+        while slices < MOST and self.at(slices + 1) <= card_gb * 1e9 / GIB:
             slices += 1
         return slices
 
@@ -85,8 +86,7 @@ def training_step_bytes(model: PostOpConfig, training: TrainingConfig, slices: i
         draws = objective.draws(batch, torch.Generator())
         with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bfloat16"):
             loss = objective.loss(batch, draws)
-        # The method of the tensor would keep AsOnAGpu out of what is computed again.
-        torch.autograd.backward([loss])
+        loss.backward()
         return memory.peak
 
 
@@ -119,9 +119,13 @@ def table(rows: list[Row]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in rows:
         cells = [row.name, *(f"{row.at(size):.1f}" for size in BATCHES)]
-        cells += [str(row.fits(card)) if row.fits(card) else "–" for card in CARDS_GB]
+        cells += [_number(row.fits(card)) for card in CARDS_GB]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _number(slices: int) -> str:
+    return {0: "none", MOST: f"{MOST} or more"}.get(slices, str(slices))
 
 
 def _pipeline(model: PostOpConfig) -> PostOpPipeline:

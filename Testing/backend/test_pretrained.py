@@ -191,7 +191,7 @@ def test_weights_of_another_shape_are_a_sentence(tmp_path: Path, theirs: dict[st
 
 def test_other_numbers_of_input_channels_are_refused(tmp_path: Path) -> None:
     write_stable_diffusion(tmp_path / "sd", tiny_paper(), in_channels=7)
-    with pytest.raises(InputError, match="7 input channels; give one of 4 .* or 9"):
+    with pytest.raises(InputError, match=r"7 input channels; give one of 4 .* or 9"):
         pretrained_pipeline(tiny_paper(), Pretrained(str(tmp_path / "sd")))
 
 
