@@ -23,8 +23,8 @@ class SimulatedCase:
     Images are float32 in [0, 1] and exactly 0 outside the brain. ``tumour`` has the labels 0 none, 1 necrotic or
     non-enhancing core, 2 oedema, 4 enhancing; ``outcome`` 0 unchanged, 1 cavity fluid, 2 residual tumour, 3 blood,
     4 post-operative oedema, 5 air. ``shift`` (z, y, x, 3) is a pull-back in mm, components (x, y, z) LPS:
-    post(p) = pre(p + shift(p)). ``resection`` (0 or 1) is the tissue that was taken, in pre-operative space: what a plan
-    of resection names. Both are None where they are not known (real pairs).
+    post(p) = pre(p + shift(p)). ``resection`` (0 or 1) is the tissue that was taken, in pre-operative space: what a
+    plan of resection names. Both are None where they are not known (real pairs).
     """
 
     case_id: str

@@ -15,6 +15,7 @@ from .summary import CohortSummary, Difference, RowSummary
 KIND_OF_PATIENT = {
     "phantom": "phantom patients (simulated anatomy, simulated tumour, simulated surgery)",
     "semi-real": "semi-real patients (a real pre-operative scan, simulated surgery)",
+    "real": "real patients (imported pairs; see the library's own notes on what its cavities are)",
 }
 DEFINITIONS = f"""\
 - Both pictures are multiplied by the pre-operative brain mask. Slices: axial, 1.5 mm, with at least
@@ -28,10 +29,17 @@ DEFINITIONS = f"""\
   whole volume. Volume error: relative to the true volume (residual tumour: in ml, for the true one may be 0).
 - Wall sharpness: gradient along the true cavity's wall, predicted over true (a grey smudge is near 0). Wall agreement:
   the predicted gradient projected on the true one (1: the same edge; near 0: none, or another edge).
+- Through-plane gradient: difference of neighbouring slices in brain and peri-cavity box, predicted over true (1: as the
+  real scan; above 1 the slices flicker; below 1 they are too smooth).
 - Precedents never come from the query's own patient. Own institution: other patients of the held-out institution; whole
   library: all other patients. Guided and random are compared within one pool.
 - Best trivial: for each metric the best of copy, retrieved post-op and composites of the same pool, chosen on these
   very patients, which favours the trivial side."""
+
+ALL_SIMULATED = (
+    "Every operation in this table is simulated. No figure says how good a prediction for a real patient is."
+)
+SOME_REAL = "Each heading says which patients are real and which simulated; the two are never averaged together."
 
 GROUP_TITLES = {
     "image": "Image",
@@ -48,12 +56,13 @@ def markdown_report(
     left_out: int = 0,
 ) -> str:
     """The whole page; ``figure`` is the picture's file name beside it, ``left_out`` counts unmeasurable cases."""
+    simulated = all(cohort.simulated for cohort in cohorts)
     lines = [
-        "# Evaluation on simulated patients",
+        f"# Evaluation on {'simulated' if simulated else 'test'} patients",
         "",
-        "**Every operation in this table is simulated. No figure says how good a prediction for a real patient is.**",
+        f"**{ALL_SIMULATED if simulated else SOME_REAL}**",
         "",
-        f"![Simulated test patients, one row of pictures per system]({figure})",
+        f"![{'Simulated test' if simulated else 'Test'} patients, one row of pictures per system]({figure})",
         "",
     ]
     for cohort in cohorts:
@@ -61,6 +70,10 @@ def markdown_report(
     lines += _reading(cohorts, not_available, left_out)
     lines += _provenance(provenance)
     return "\n".join(lines) + "\n"
+
+
+def _short_kind(cohort: CohortSummary) -> str:
+    return f"simulated, {cohort.source}" if cohort.simulated else cohort.source
 
 
 def cell(interval: Interval | None, metric: Metric) -> str:
@@ -90,30 +103,30 @@ def _cohort(cohort: CohortSummary) -> list[str]:
     for group, title in GROUP_TITLES.items():
         metrics = shown_metrics(cohort, group)
         if metrics:
-            lines += [f"### {title} (simulated, {cohort.source})", "", *_table(cohort.rows, metrics), ""]
+            lines += [f"### {title} ({_short_kind(cohort)})", "", *_table(cohort.rows, metrics), ""]
     lines += _over_slices(cohort)
     for question in dict.fromkeys(item.question for item in cohort.differences):
         found = [item for item in cohort.differences if item.question == question]
-        lines += [f"### Paired difference, {question} (simulated, {cohort.source})", "", *_difference_table(found), ""]
+        lines += [f"### Paired difference, {question} ({_short_kind(cohort)})", "", *_difference_table(found), ""]
     return lines
 
 
 def _table(rows: Sequence[RowSummary], metrics: Sequence[Metric]) -> list[str]:
     seconds = metrics[0].group == "image"
-    header = ["system, retrieval, pool", *(f"{metric.title} {_arrow(metric)}" for metric in metrics)]
+    header = ["system, retrieval, pool", *(f"{metric.title} {arrow(metric)}" for metric in metrics)]
     body = [[row.row.title, *(cell(row.over_patients.get(metric.key), metric) for metric in metrics)] for row in rows]
     if seconds:
         header.append("s per case")
         body = [[*line, f"{row.seconds_per_case:.2f}"] for line, row in zip(body, rows, strict=True)]
-    return _markdown_table(header, body)
+    return markdown_table(header, body)
 
 
 def _over_slices(cohort: CohortSummary) -> list[str]:
     metrics = [m for m in METRICS if any(m.key in row.over_slices for row in cohort.rows)]
-    header = ["system, retrieval, pool", *(f"{metric.title} {_arrow(metric)}" for metric in metrics)]
+    header = ["system, retrieval, pool", *(f"{metric.title} {arrow(metric)}" for metric in metrics)]
     body = [[row.row.title, *(cell(row.over_slices.get(m.key), m) for m in metrics)] for row in cohort.rows]
-    title = f"### Mean over all slices instead of patients (simulated, {cohort.source})"
-    return [title, "", *_markdown_table(header, body), ""]
+    title = f"### Mean over all slices instead of patients ({_short_kind(cohort)})"
+    return [title, "", *markdown_table(header, body), ""]
 
 
 def _difference_table(found: Sequence[Difference]) -> list[str]:
@@ -124,14 +137,16 @@ def _difference_table(found: Sequence[Difference]) -> list[str]:
         metric = item.metric
         title = f"distance of {metric.title} to 1" if metric.better == 0 else metric.title
         body.append([item.first, item.second, title, cell(item.interval, metric), item.verdict])
-    return _markdown_table(header, body)
+    return markdown_table(header, body)
 
 
-def _markdown_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
     return ["| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body]]
 
 
-def _arrow(metric: Metric) -> str:
+def arrow(metric: Metric) -> str:
+    """Which way is better."""
     return {1: "↑", -1: "↓", 0: "→1"}[metric.better]
 
 

@@ -59,7 +59,11 @@ def write_report(report: Report, bench: Bench, queries: Sequence[LibraryCase]) -
     with whole_file(paths["json"]) as temporary:
         temporary.write_text(json.dumps(json_report(report, provenance), indent=1) + "\n", encoding="utf-8")
     patients = {f"{cohort.source.replace('-', '_')}_patients": cohort.patients for cohort in report.cohorts}
-    return {**paths, **patients, "simulated": True}
+    return {**paths, **patients, "simulated": _all_simulated(report)}
+
+
+def _all_simulated(report: Report) -> bool:
+    return all(cohort.simulated for cohort in report.cohorts)
 
 
 def provenance_of(report: Report) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def provenance_of(report: Report) -> dict[str, Any]:
     return {
         "command": request.command,
         "settings": settings,
-        "versions": {"PostOpPredictorLib": __version__, "python": platform.python_version(), **_versions()},
+        "versions": {"PostOpPredictorLib": __version__, "python": platform.python_version(), **package_versions()},
         "library_checksum": report.library_checksum,
         "model_checksum": report.model_checksum,
     }
@@ -82,8 +86,8 @@ def provenance_of(report: Report) -> dict[str, Any]:
 def json_report(report: Report, provenance: dict[str, Any]) -> dict[str, Any]:
     """Plain data: definitions, provenance, and for every kind of patients all rows and differences with intervals."""
     return {
-        "title": "Simulated patients: predicted against true post-operative MRI",
-        "simulated": True,
+        "title": "Predicted against true post-operative MRI",
+        "simulated": _all_simulated(report),
         **provenance,
         "metrics": {metric.key: asdict(metric) for metric in METRICS},
         "not_available": report.not_available,
@@ -96,13 +100,14 @@ def _cohort(cohort: CohortSummary) -> dict[str, Any]:
     counts = {key: getattr(cohort, key) for key in ("source", "patients", "cases", "slices", "institutions")}
     return {
         **counts,
-        "simulated": True,
-        "rows": [_row(row) for row in cohort.rows],
+        "simulated": cohort.simulated,
+        "rows": [row_json(row) for row in cohort.rows],
         "differences": [_difference(item) for item in cohort.differences],
     }
 
 
-def _row(summary: RowSummary) -> dict[str, Any]:
+def row_json(summary: RowSummary) -> dict[str, Any]:
+    """A row of the table as plain data."""
     row = summary.row
     return {
         "title": row.title,
@@ -113,8 +118,8 @@ def _row(summary: RowSummary) -> dict[str, Any]:
         "note": row.system.note,
         "seconds_per_case": round(summary.seconds_per_case, 3),
         "queries_without_precedent": summary.without_precedent,
-        "mean_over_patients": {key: _interval(value) for key, value in summary.over_patients.items()},
-        "mean_over_slices": {key: _interval(value) for key, value in summary.over_slices.items()},
+        "mean_over_patients": {key: interval_json(value) for key, value in summary.over_patients.items()},
+        "mean_over_slices": {key: interval_json(value) for key, value in summary.over_slices.items()},
         # A list in a fixed order, not a table by name: patients stay anonymous.
         "patients": {key: [values[key] for values in summary.patients.values()] for key in summary.over_patients},
     }
@@ -126,16 +131,18 @@ def _difference(item: Difference) -> dict[str, Any]:
         "metric": item.metric.key,
         "first": item.first,
         "second": item.second,
-        **_interval(item.interval),
+        **interval_json(item.interval),
         "verdict": item.verdict,
     }
 
 
-def _interval(interval: Interval) -> dict[str, Any]:
+def interval_json(interval: Interval) -> dict[str, Any]:
+    """An interval as plain data."""
     return {key: round(value, 5) if isinstance(value, float) else value for key, value in asdict(interval).items()}
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """The versions that figures may depend on."""
     found = {}
     for package in PACKAGES:
         try:

@@ -50,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class CohortSummary:
-    """All figures of one kind of patients ("phantom" or "semi-real")."""
+    """All figures of one kind of patients ("phantom", "semi-real" or "real")."""
 
     source: str
     patients: int
@@ -59,6 +59,11 @@ class CohortSummary:
     institutions: int
     rows: list[RowSummary]
     differences: list[Difference]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the operations are simulated; those of imported pairs are not."""
+        return self.source != "real"
 
 
 def summarise_row(

@@ -426,6 +426,19 @@ def test_the_files_say_simulated_and_hold_everything_needed_to_repeat_them(
     assert not any("secret" in str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
 
 
+def test_real_pairs_are_not_called_simulated(request_for: EvaluationRequest, tmp_path: Path) -> None:
+    mixed = CaseLibrary.create(tmp_path / "mixed")
+    for number in range(4):
+        mixed.add(_operated(number, institution="north", kind="real" if number % 2 else "phantom"))
+    result = evaluate(replace(request_for, library=mixed.folder), SilentProgress())
+    page = result["markdown"].read_text(encoding="utf-8")
+    report = json.loads(result["json"].read_text(encoding="utf-8"))
+    assert result["simulated"] is report["simulated"] is False
+    assert {cohort["source"]: cohort["simulated"] for cohort in report["cohorts"]} == {"phantom": True, "real": False}
+    assert "Every operation in this table is simulated" not in page
+    assert "(simulated, phantom)" in page and "(real)" in page and "(simulated, real)" not in page
+
+
 def _assert_honest_page(page: str) -> None:
     titles = [line for line in page.splitlines() if line.startswith("#")]
     assert all("imulated" in line for line in titles if line not in ("## How to read it", "## How it was made"))
