@@ -32,6 +32,8 @@ def register(app: typer.Typer) -> None:
         with only_json_on_stdout() as stream:
             parent_is_gone = end_with(parent_pid) if parent_pid is not None else None
             code = run_job(job, stream, cancel_file)
-        if orphan_folder is not None and parent_is_gone is not None and parent_is_gone():
+        # Only the folder of the job itself: a wrong path must not cost anybody's files.
+        ours = orphan_folder is not None and orphan_folder.resolve() in job.resolve().parents
+        if orphan_folder is not None and ours and parent_is_gone is not None and parent_is_gone():
             shutil.rmtree(orphan_folder, ignore_errors=True)
         raise typer.Exit(code)

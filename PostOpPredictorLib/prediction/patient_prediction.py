@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -27,12 +28,18 @@ from .volumes_ml import OutcomeVolumes, outcome_volumes
 
 @dataclass(frozen=True)
 class Tools:
-    """What a prediction is made with: a loaded model and an open library, each with its checksum."""
+    """What a prediction is made with: a loaded model with its checksum, and a library, opened when it is first asked
+    for."""
 
     pipeline: Pipeline
     model_name: str
     model_checksum: str
-    library: CaseLibrary
+    open_library: Callable[[], CaseLibrary]
+
+    @cached_property
+    def library(self) -> CaseLibrary:
+        """The library; that of the demonstration is simulated the first time, which takes minutes."""
+        return self.open_library()
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class PatientPrediction:
 def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[Path], Pipeline] | None = None) -> Tools:
     """Open the library and load the model, the shipped ones where the request names none.
 
-    Raises ``LibraryError``, ``ModelMissing`` or ``ModelTampered``: before the long work, not after it.
+    Raises ``LibraryError``, ``ModelMissing`` or ``ModelTampered``: before the long work, not after it. A demonstration
+    library that must be simulated first waits until the patient's files are known to be usable.
     """
     folder = request.model or shipped_model_folder()
     progress.stage("Loading the model")
@@ -59,8 +67,8 @@ def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[P
     checksum = verify(folder)
     pipeline = load(folder) if load else _on_device(PostOpPipeline.from_pretrained(folder), request.device)
     progress.step(1, 1)
-    library = demonstration_library(progress) if request.library is None else CaseLibrary.open(request.library)
-    return Tools(pipeline, folder.resolve().name, checksum, library)
+    named = None if request.library is None else CaseLibrary.open(request.library)
+    return Tools(pipeline, folder.resolve().name, checksum, lambda: named or demonstration_library(progress))
 
 
 def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress) -> PatientPrediction:
@@ -68,9 +76,10 @@ def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress
     patient = read_patient(request.pre, request.tumour, request.labels, request.brain, progress)
     sequence = choose_sequence(request.sequence, patient.pre, patient.tumour, patient.brain)
     progress.log(f"Sequence {sequence.sequence}: {sequence.reason}.")
+    library = tools.library
     progress.stage("Looking for similar cases")
     progress.step(0, 1)
-    precedents = find_precedents(tools.library, patient, sequence.sequence, request, progress)
+    precedents = find_precedents(library, patient, sequence.sequence, request, progress)
     instruction = precedents.instruction()
     progress.step(1, 1)
     if instruction is None:

@@ -198,6 +198,20 @@ def unknown_sequence(bench: Bench) -> dict[str, Any]:
     return {"sequence": "FLAIR"}
 
 
+def test_a_useless_file_is_refused_before_a_library_is_simulated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulating the demonstration library takes minutes; whoever gave the wrong file should not wait for it."""
+
+    def simulate(*_: object) -> None:
+        raise AssertionError("the library was simulated first")
+
+    monkeypatch.setattr(patient_prediction, "demonstration_library", simulate)
+    (bench.folder / "text.nii.gz").write_text("no image", encoding="utf-8")
+    wrong = {"tumour": bench.folder / "text.nii.gz", "library": None}
+    refused(InputError, lambda: bench.predict(**wrong), bench.request.out, "text.nii.gz")
+    with pytest.raises(AssertionError, match="simulated first"):
+        bench.predict(library=None)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
