@@ -49,7 +49,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         parent: Any = None,
         *,
         logicFactory: Callable[[], Any] = PostOpPredictorLogic,
-        compareViewFactory: Callable[[], Any] = CompareView,
+        compareViewFactory: Callable[..., Any] = CompareView,
         installer: Installer | None = None,
     ) -> None:
         self._logicFactory, self._compareViewFactory = logicFactory, compareViewFactory
@@ -69,7 +69,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic, self.compareView = self._logicFactory(), self._compareViewFactory()
+        self.logic = self._logicFactory()
+        self.compareView = self._compareViewFactory(whenChanged=self._onCompareChanged)
         self._makePanels()
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -164,6 +165,9 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         nodes = self.resultsPanel.nodes
         if nodes is not None and nodes.postop.GetScene() is None:
             self.resultsPanel.refresh()
+
+    def _onCompareChanged(self) -> None:
+        self.resultsPanel.compareChanged()
 
     def _onSetUpChanged(self) -> None:
         self.foldersPanel.update()

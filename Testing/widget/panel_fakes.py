@@ -106,6 +106,12 @@ class FakeCompareView:
         self.isShown = False
         self.calls: list[tuple[Any, ...]] = []
         self.problem: Exception | None = None
+        self.whenChanged: Callable[[], None] = lambda: None
+
+    def made(self, whenChanged: Callable[[], None]) -> FakeCompareView:
+        """What the panel's factory returns."""
+        self.whenChanged = whenChanged
+        return self
 
     def show(self, nodes: Any, precedents: Any = None) -> None:
         if self.problem is not None:
@@ -115,6 +121,9 @@ class FakeCompareView:
 
     def setPrecedents(self, ranks: Any) -> None:
         self.calls.append(("setPrecedents", list(ranks)))
+
+    def setOrientation(self, orientation: str) -> None:
+        self.calls.append(("setOrientation", orientation))
 
     def setReveal(self, amount: float) -> None:
         self.calls.append(("setReveal", amount))

@@ -62,7 +62,7 @@ def new_panel(logic: Any, compare_view: Any, installer: Any) -> Any:
     parent.setLayout(qt.QVBoxLayout())
     parent.layout().setContentsMargins(0, 0, 0, 0)
     widget = PostOpPredictorWidget(
-        parent, logicFactory=lambda: logic, compareViewFactory=lambda: compare_view, installer=installer
+        parent, logicFactory=lambda: logic, compareViewFactory=compare_view.made, installer=installer
     )
     widget.setup()
     parent._entered = True

@@ -106,7 +106,7 @@ def test_widget_without_a_parent_sets_itself_up(patient: Any, logic: Any, compar
     from PostOpPredictorModule.Widget import PostOpPredictorWidget
 
     widget = PostOpPredictorWidget(
-        logicFactory=lambda: logic, compareViewFactory=lambda: compare_view, installer=installer
+        logicFactory=lambda: logic, compareViewFactory=compare_view.made, installer=installer
     )
     assert widget.ui.predictButton.enabled
     assert widget.Observations, "the scene is not followed"

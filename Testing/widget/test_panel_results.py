@@ -54,7 +54,7 @@ def test_precedents_are_listed_and_the_first_is_selected(panel: Any, show: Calla
     rows = [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount)]
     assert rows[0] == ["1", "0.43", "94 %", "phantom site 4"]
     assert len(rows) == 3
-    assert panel.resultsPanel.rank() == 1
+    assert panel.resultsPanel.ranks() == [1]
 
 
 def test_compare_follows_the_selected_precedent(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
@@ -63,7 +63,36 @@ def test_compare_follows_the_selected_precedent(panel: Any, show: Callable[..., 
     assert compare_view.calls == [], "nothing is shown before the user asks for it"
     panel.ui.compareButton.click()
     panel.ui.precedentsTable.selectRow(2)
-    assert compare_view.calls == [("show", result, [2]), ("setPrecedents", [3])]
+    assert compare_view.calls == [("show", result, [2]), ("setOrientation", "Axial"), ("setPrecedents", [3])]
+
+
+def test_several_precedents_can_be_compared(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    result = show()
+    panel.ui.precedentsTable.selectAll()
+    panel.ui.compareButton.click()
+    assert compare_view.calls[0] == ("show", result, [1, 2, 3])
+
+
+def test_all_views_turn_to_the_chosen_plane(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    show()
+    panel.ui.compareButton.click()
+    panel.ui.orientationComboBox.currentIndex = 1
+    assert compare_view.calls[-1] == ("setOrientation", "Coronal")
+    panel.ui.compareButton.click()
+    assert compare_view.calls[-1] == ("setOrientation", "Coronal"), "the plane stays"
+    panel.ui.resetViewButton.click()
+    assert panel.ui.orientationComboBox.currentIndex == 0
+    assert compare_view.calls[-1] == ("reset",), "nothing is turned when nothing is shown"
+
+
+def test_a_comparison_that_ends_by_itself_is_noticed(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
+    """The user chose another layout from Slicer's own menu."""
+    show()
+    panel.ui.compareButton.click()
+    compare_view.isShown = False
+    compare_view.whenChanged()
+    assert not panel.ui.resetViewButton.enabled
+    assert not panel.ui.revealWidget.visible
 
 
 def test_reveal_fades_and_reset_brings_the_view_back(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
@@ -75,7 +104,7 @@ def test_reveal_fades_and_reset_brings_the_view_back(panel: Any, show: Callable[
     assert ui.revealWidget.visible
     ui.revealSlider.value = 40
     ui.resetViewButton.click()
-    assert compare_view.calls[1:] == [("setReveal", 0.4), ("reset",)]
+    assert compare_view.calls[2:] == [("setReveal", 0.4), ("reset",)]
     assert not ui.revealWidget.visible
     assert ui.revealSlider.value == 0
 
@@ -83,7 +112,7 @@ def test_reveal_fades_and_reset_brings_the_view_back(panel: Any, show: Callable[
 def test_compare_without_a_precedent(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:
     result = show(precedents=0, no_similar_case=True)
     panel.ui.compareButton.click()
-    assert compare_view.calls == [("show", result, [])]
+    assert compare_view.calls[0] == ("show", result, [])
 
 
 def test_compare_that_is_not_possible_is_said(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from ..CompareLayout import ORIENTATIONS
 from .MessagePanel import MessagePanel
 
 ROW_HEIGHT, MOST_ROWS = 24, 6
@@ -40,6 +41,7 @@ class ResultsPanel:
         ui.compareButton.connect("clicked(bool)", self._onCompare)
         ui.resetViewButton.connect("clicked(bool)", lambda *_args: self.resetView())
         ui.revealSlider.connect("valueChanged(int)", self._onReveal)
+        ui.orientationComboBox.connect("currentIndexChanged(int)", self._onOrientation)
         ui.removeResultsButton.connect("clicked(bool)", self._onRemove)
 
     def setParameterNode(self, parameters: Any) -> None:
@@ -68,13 +70,13 @@ class ResultsPanel:
     def resetView(self) -> None:
         """Bring the layout back that there was before the comparison."""
         self._compare.reset()
-        self._showCompare()
+        self.compareChanged()
 
-    def rank(self) -> int | None:
-        """Rank of the selected precedent; None when there is none."""
-        row = self._ui.precedentsTable.currentRow()
+    def ranks(self) -> list[int]:
+        """Ranks of the selected precedents, the most similar first."""
+        rows = sorted({index.row() for index in self._ui.precedentsTable.selectionModel().selectedRows()})
         precedents = self.nodes.precedents if self.nodes is not None else ()
-        return precedents[row].rank if 0 <= row < len(precedents) else None
+        return [precedents[row].rank for row in rows if row < len(precedents)]
 
     def _show(self) -> None:
         ui, nodes = self._ui, self.nodes
@@ -95,7 +97,7 @@ class ResultsPanel:
         finally:
             self._filling = False
         self.update()
-        self._showCompare()
+        self.compareChanged()
 
     def _fillResults(self) -> None:
         box = self._ui.resultComboBox
@@ -124,13 +126,15 @@ class ResultsPanel:
         if precedents:
             table.selectRow(0)
 
-    def _showCompare(self) -> None:
+    def compareChanged(self) -> None:
+        """The compare view was shown or ended, also by itself: when the user chose another layout, for example."""
         shown = bool(self._compare.isShown)
         self._ui.resetViewButton.enabled = shown
         self._ui.revealWidget.visible = shown
         if not shown:
             self._filling = True
             self._ui.revealSlider.value = 0
+            self._ui.orientationComboBox.currentIndex = 0
             self._filling = False
 
     def _onResult(self, index: int, *_args: Any) -> None:
@@ -144,17 +148,21 @@ class ResultsPanel:
     def _onCompare(self, *_args: Any) -> None:
         if self.nodes is None:
             return
-        rank = self.rank()
         try:
-            self._compare.show(self.nodes, [] if rank is None else [rank])
+            self._compare.show(self.nodes, self.ranks())
+            self._onOrientation(self._ui.orientationComboBox.currentIndex)
         except (RuntimeError, ValueError) as error:
             self._messages.show("error", str(error))
-        self._showCompare()
+        self.compareChanged()
 
     def _onPrecedent(self, *_args: Any) -> None:
-        rank = self.rank()
-        if not self._filling and rank is not None and self._compare.isShown:
-            self._compare.setPrecedents([rank])
+        ranks = self.ranks()
+        if not self._filling and ranks and self._compare.isShown:
+            self._compare.setPrecedents(ranks)
+
+    def _onOrientation(self, index: int, *_args: Any) -> None:
+        if not self._filling and self._compare.isShown:
+            self._compare.setOrientation(ORIENTATIONS[index])
 
     def _onReveal(self, value: int, *_args: Any) -> None:
         if not self._filling:
