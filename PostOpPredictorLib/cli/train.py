@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
         stable_diffusion: Annotated[
             str | None, typer.Option(help="Stable Diffusion to start from: folder of diffusers or name on the hub.")
         ] = None,
-        medsam: Annotated[str | None, typer.Option(help="MedSAM's checkpoint, medsam_vit_b.pth.")] = None,
+        medsam: Annotated[Path | None, typer.Option(help="MedSAM's checkpoint, medsam_vit_b.pth.")] = None,
         download: Annotated[
             bool, typer.Option("--download", help="Fetch --stable-diffusion from the Hugging Face hub if need be.")
         ] = False,

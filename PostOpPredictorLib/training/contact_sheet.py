@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..atomic_files import whole_file
-from ..model.pipeline import PostOpPipeline
+from ..model.pipeline import PostOpPipeline, PredictedSlices
 from ..model.structure import decode_structure, encode_structure
+from ..model.triplet import TripletBatch
 from .slices import PreparedSlices, TrainingBatch
 
 _COLOURS = (
@@ -56,7 +57,7 @@ def _columns(pipeline: PostOpPipeline, batch: TrainingBatch) -> list[Tensor]:
         true = decode_structure(encode_structure(batch.query_outcome, batch.query_shift))
         columns.append(_grey(pipeline.render(triplets, true.outcome, true.shift_mm)))
     modes = ["mean", "sample"] if pipeline.config_tree.prediction_type == "v_prediction" else ["sample"]
-    answers = [pipeline(triplets, mode=mode) for mode in modes]
+    answers = [_answer(pipeline, triplets, mode) for mode in modes]
     columns += [_grey(answer.image) for answer in answers]
     if pipeline.has_renderer:
         columns.append(_COLOURS[batch.query_outcome.long().cpu()].permute(0, 3, 1, 2))
@@ -64,6 +65,14 @@ def _columns(pipeline: PostOpPipeline, batch: TrainingBatch) -> list[Tensor]:
             assert answer.outcome_probability is not None
             columns.append(torch.einsum("bkyx,kc->bcyx", answer.outcome_probability.cpu(), _COLOURS))
     return columns
+
+
+def _answer(pipeline: PostOpPipeline, triplets: TripletBatch, mode: str) -> PredictedSlices:
+    """The slices drawn at once; one by one on the paper's grid, where the optimizer leaves little memory for them."""
+    if pipeline.config_tree.layout != "grid":
+        return pipeline(triplets, mode=mode)
+    drawn = [pipeline(triplets.rows(slice(row, row + 1)), mode=mode).image for row in range(len(triplets))]
+    return PredictedSlices(torch.cat(drawn))
 
 
 def _grey(image: Tensor) -> Tensor:

@@ -75,8 +75,10 @@ def train_one_step(pipeline: PostOpPipeline) -> float:
         hook.remove()
     moved = sum(bool((p.flatten()[:1] != old).any()) for p, old in zip(learning, before, strict=True))
     if not (torch.isfinite(loss) and moved > len(learning) / 2):
-        raise InputError(f"The step was not one: loss {float(loss)}, {moved} of {len(learning)} weights moved.")
-    return float(loss)
+        raise InputError(
+            f"The step was not one: loss {float(loss.detach())}, {moved} of {len(learning)} weights moved."
+        )
+    return float(loss.detach())
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ class TrainRequest:
     steps: int | None = None
     device: str = "auto"
     stable_diffusion: str | None = None
-    medsam: str | None = None
+    medsam: Path | None = None
     download: bool | None = None
 
 
@@ -46,7 +46,7 @@ def train(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         part=request.part,
         steps=request.steps,
         stable_diffusion=request.stable_diffusion,
-        medsam=request.medsam,
+        medsam=None if request.medsam is None else str(request.medsam),
         download=request.download,
     )
     slices = PreparedSlices(request.data)
