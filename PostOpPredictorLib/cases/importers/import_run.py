@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from ...errors import Cancelled, InputError, LibraryError, OutOfMemory, PostOpError, StorageError
 from ...failures import as_postop_error
 from ...imaging.registration import register_to_mni
-from ...parent_watch import end_with
 from ...progress import Progress, SilentProgress
+from ...worker_processes import in_processes
 from ..bids import participant_of
 from ..case import Split
 from ..library import CaseLibrary
@@ -85,7 +82,7 @@ def import_cases(
             rows.append(_row_of_present(pair, case.attributes))
     progress.stage("Importing operated patients")
     work = partial(_import_one, source=request.source, folder=library.folder, align=align)
-    rows += _in_processes(work, missing, request.workers, progress)
+    rows += _rows_of(work, missing, request.workers, progress)
     rows.sort(key=lambda row: (row.patient_id, row.case_id))
     report = ImportReport(request.dataset, request.options, tuple(rows))
     report.write(library.folder)
@@ -157,7 +154,11 @@ class _InsideOnePair:
     def log(self, text: str) -> None: ...
 
 
-def _in_processes(
+def _silently(work: Callable[[PlannedPair, Progress], ReportRow], pair: PlannedPair) -> ReportRow:
+    return work(pair, SilentProgress())
+
+
+def _rows_of(
     work: Callable[[PlannedPair, Progress], ReportRow], pairs: list[PlannedPair], workers: int, progress: Progress
 ) -> Iterator[ReportRow]:
     """The rows of all ``pairs``, made by ``workers`` processes of one thread each; stops at once when cancelled."""
@@ -166,33 +167,5 @@ def _in_processes(
         for done, pair in enumerate(pairs):
             yield work(pair, _InsideOnePair(progress, done, total))
     else:
-        # Without the watch a worker whose parent was killed would wait for its next pair for ever.
-        watch = partial(end_with, os.getpid(), seconds_to_clean_up=0.0)
-        context = get_context("spawn")
-        with _single_threaded(), ProcessPoolExecutor(workers, mp_context=context, initializer=watch) as pool:
-            try:
-                waiting = {pool.submit(work, pair, SilentProgress()) for pair in pairs}
-                while waiting:
-                    progress.step(total - len(waiting), total)
-                    finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in finished)
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        yield from in_processes(partial(_silently, work), pairs, workers, progress)
     progress.step(total, total)
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Child processes started inside inherit one thread per library: the processes are the parallelism."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from ...parent_watch import end_with
 from ...progress import Progress, SilentProgress
+from ...worker_processes import in_processes
 from ..case import SimulatedCase, Split
 from ..library import CaseLibrary
 from ..semi_real import operations_plan, simulate_operations
@@ -184,37 +180,9 @@ def _run(jobs: Sequence[Job], folder: Path, workers: int, progress: Progress) ->
             progress.step(done, len(jobs))
             _add(job, folder)
     else:
-        # Without the watch a worker whose parent was killed would wait for its next case for ever.
-        watch = partial(end_with, os.getpid(), seconds_to_clean_up=0.0)
-        context = get_context("spawn")
-        with _single_threaded(), ProcessPoolExecutor(workers, mp_context=context, initializer=watch) as pool:
-            try:
-                waiting = {pool.submit(_add, job, folder) for job in jobs}
-                while waiting:
-                    progress.step(len(jobs) - len(waiting), len(jobs))
-                    finished, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        future.result()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        for _ in in_processes(partial(_add, folder=folder), jobs, workers, progress):
+            pass
     progress.step(len(jobs), len(jobs))
-
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Child processes started inside inherit one thread per library: the processes are the parallelism."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 __all__ = ["PlannedCase", "phantom_cohort_plan", "practice_of", "simulate_case", "write_cohort"]
