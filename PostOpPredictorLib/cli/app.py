@@ -15,7 +15,10 @@ from ..errors import InputError, PostOpError
 from ..failures import as_postop_error
 from ..json_lines import JsonLines, only_json_on_stdout
 
-COMMANDS = ("demo", "predict", "register", "retrieve", "library", "model", "train", "evaluate", "doctor", "run")
+COMMANDS = (
+    *("demo", "predict", "register", "retrieve", "library", "model", "train"),
+    *("evaluate", "benchmark", "doctor", "run"),
+)
 
 app = typer.Typer(
     name="postop",

@@ -26,7 +26,7 @@ from .result_cache import ResultCache
 from .rows import Row, model_rows, trivial_rows
 from .summary import CohortSummary, Results, differences, summarise_row
 
-MEASURES_VERSION = 1
+MEASURES_VERSION = 2
 """To be raised whenever a metric changes its meaning: cached results of another version are not used."""
 
 
@@ -76,7 +76,7 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
     cache = ResultCache(_work_folder(request), _settings_key(request, library.checksum()))
     instructive = [case for case in library.cases if request.sequence in case.sequences]
     bench = Bench(
-        instructive, _finders(library, request.seed, progress), request.sequence, request.stride, cache, perceptual
+        instructive, finders(library, request.seed, progress), request.sequence, request.stride, cache, perceptual
     )
     results = bench.measure_all(rows, queries, progress)
     progress.stage("Writing the table")
@@ -154,7 +154,8 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], str | None]:
     return rows + ours, checksum
 
 
-def _finders(library: CaseLibrary, seed: int, progress: Progress) -> dict[Retrieval, PrecedentFinder]:
+def finders(library: CaseLibrary, seed: int, progress: Progress) -> dict[Retrieval, PrecedentFinder]:
+    """How a precedent is chosen: the most similar tumour, or anyone."""
     guided, random = TumourGuided(library, progress=progress), Random(library, seed, progress)
     for strategy in (guided, random):
         _ = strategy.index  # built here, under a stage of its own, not in the middle of the evaluation

@@ -17,10 +17,16 @@ from .query_case import QueryCase
 from .summary import CohortSummary
 
 _INCHES = 1.7
+SIMULATED = "Simulated patients: nothing here is a real operation"
 
 
 def draw_figure(
-    cohorts: Sequence[CohortSummary], bench: Bench, queries: Sequence[LibraryCase], per_cohort: int, target: Path
+    cohorts: Sequence[CohortSummary],
+    bench: Bench,
+    queries: Sequence[LibraryCase],
+    per_cohort: int,
+    target: Path,
+    title: str = SIMULATED,
 ) -> None:
     """Draw the slice with the largest true cavity of ``per_cohort`` patients and write it as PNG.
 
@@ -33,10 +39,10 @@ def draw_figure(
     rows = [summary.row for summary in cohorts[0].rows]
     height, width = len(rows) + 2, max(len(shown), 1)
     figure = Figure(figsize=(width * _INCHES + 2.4, height * _INCHES + 0.6), layout="constrained")
-    figure.suptitle("Simulated patients: nothing here is a real operation", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     axes = figure.subplots(height, width, squeeze=False)
     for label, row_axes in zip(
-        ["before surgery, tumour core", "true outcome (simulated)", *(row.title for row in rows)], axes, strict=True
+        ["before surgery, tumour core", "true outcome (simulated)" if title == SIMULATED else "true outcome", *(row.title for row in rows)], axes, strict=True
     ):
         row_axes[0].set_ylabel(
             label.replace(", ", "\n").replace(" (", "\n("), fontsize=7, rotation=0, ha="right", va="center"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import PerceptualDistance, image_metrics, wall_metrics
+from .metrics import PerceptualDistance, image_metrics, through_plane_ratio, wall_metrics
 from .overlap import dice, hausdorff95_mm, relative_volume_error, slice_dice, volume_error_ml
 from .query_case import QueryCase
 from .systems import Answer
@@ -56,6 +56,7 @@ def measure(
     predicted, true = np.clip(answer.image[index], 0.0, 1.0), case.post[index]
     per_slice = image_metrics(predicted, true, case.regions, perceptual)
     per_volume: dict[str, Value] = dict(wall_metrics(predicted, true, case.regions))
+    per_volume["through_plane"] = through_plane_ratio(predicted, true, case.regions, index)
     if answer.cavity is not None:
         per_slice["cavity_dice_slice"] = slice_dice(answer.cavity[index], case.true_cavity[index])
         per_volume["cavity_dice"] = dice(answer.cavity, case.true_cavity)

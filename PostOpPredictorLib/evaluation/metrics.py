@@ -3,6 +3,7 @@ true stack of slices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +41,7 @@ METRICS = (
     Metric("psnr_brain", "PSNR in brain, dB", "image", 1, 2),
     Metric("psnr_peri", "PSNR peri-cavity, dB", "image", 1, 2),
     Metric("lpips_full", "LPIPS full frame", "image", -1),
+    Metric("through_plane", "through-plane gradient", "image", 0),
     Metric("cavity_dice_slice", "cavity Dice, slice", "cavity", 1),
     Metric("cavity_dice", "cavity Dice, volume", "cavity", 1),
     Metric("cavity_volume_error", "cavity volume error", "cavity", -1),
@@ -121,6 +123,20 @@ def wall_metrics(predicted: np.ndarray, true: np.ndarray, regions: Regions) -> d
         "wall_sharpness": float(np.linalg.norm(ours, axis=0).sum()) / length,
         "wall_agreement": float((ours * theirs).sum() / (theirs**2).sum()),
     }
+
+
+def through_plane_ratio(
+    predicted: np.ndarray, true: np.ndarray, regions: Regions, slices: Sequence[int]
+) -> float | None:
+    """Do neighbouring slices agree as in truth? Sum of |difference| of neighbours in the prediction over that in truth.
+
+    Within the peri-cavity box of both slices and the brain. 1: as the real scan; above: the slices flicker; below: they
+    are smoothed. ``slices``: their indices along z; only direct neighbours count. ``None`` where there are none.
+    """
+    below = np.flatnonzero(np.diff(slices) == 1)
+    seen = (regions.peri_cavity & regions.brain)[below] & (regions.peri_cavity & regions.brain)[below + 1]
+    ours, theirs = (float(np.abs(stack[below + 1] - stack[below])[seen].sum()) for stack in (predicted, true))
+    return ours / theirs if theirs > 0 else None
 
 
 def _mean_in(values: np.ndarray, region: np.ndarray) -> np.ndarray:

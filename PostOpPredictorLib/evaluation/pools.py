@@ -25,6 +25,7 @@ class Retrieval(StrEnum):
 
     GUIDED = "guided"
     RANDOM = "random"
+    IMAGE = "by image"
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,10 @@ class AppearanceCeiling:
 
 @dataclass(frozen=True)
 class OurModel:
-    """The model behind ``postop predict``, by the same function, in one sampling mode."""
+    """The model behind ``postop predict``, by the same function, in one sampling mode.
+
+    ``raw``: the image as it was drawn, without the patient's own tissue laid around it.
+    """
 
     pipe: Any
     mode: str
@@ -147,6 +150,7 @@ class OurModel:
     steps: int | None = None
     samples: int | None = None
     note: str = "cavity and residual tumour are the model's own outcome labels"
+    raw: bool = False
 
     @property
     def name(self) -> str:
@@ -166,7 +170,8 @@ class OurModel:
             seed=self.seed,
         )
         outcome = prediction.outcome
-        return Answer(prediction.image, np.isin(outcome, CAVITY_LABELS), outcome == RESIDUAL_LABEL)
+        image = prediction.synthesised if self.raw else prediction.image
+        return Answer(image, np.isin(outcome, CAVITY_LABELS), outcome == RESIDUAL_LABEL)
 
 
 def _parts(slices: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -15,9 +15,13 @@ def cavity_box(instruction_outcome: Tensor) -> Tensor:
     ``instruction_outcome`` (B, y, x) outcome labels. Returns (B, 1, y, x) float: 1 inside the box, all 0 where there is
     no cavity.
     """
-    hole = label_mask(instruction_outcome, HOLE_LABELS)
-    rows = _between_first_and_last(hole.amax(dim=3, keepdim=True), 2)
-    columns = _between_first_and_last(hole.amax(dim=2, keepdim=True), 3)
+    return mask_box(label_mask(instruction_outcome, HOLE_LABELS))
+
+
+def mask_box(mask: Tensor) -> Tensor:
+    """The bounding box of each mask (B, 1, y, x): 1 inside it, all 0 where the mask is empty."""
+    rows = _between_first_and_last(mask.amax(dim=3, keepdim=True), 2)
+    columns = _between_first_and_last(mask.amax(dim=2, keepdim=True), 3)
     return rows * columns
 
 

@@ -75,7 +75,17 @@ def sampled_target(
     if start is not None:
         times = times[round(len(times) * (1 - COMPOSITE_STRENGTH)) :]
         latents = scheduler.add_noise(start, latents, times[:1])
-    predict = guided(denoiser, triplets, guidance)
+    return trajectory(scheduler, guided(denoiser, triplets, guidance), latents, times, on_step)
+
+
+def trajectory(
+    scheduler: DDIMScheduler,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    latents: Tensor,
+    times: Tensor,
+    on_step: Callable[[int, int], None],
+) -> Tensor:
+    """``latents`` denoised over ``times`` of ``scheduler`` by what ``predict(latents, time)`` says, eta 0."""
     for index, time in enumerate(times):
         on_step(index, len(times))
         latents = scheduler.step(predict(latents, time), time, latents).prev_sample

@@ -42,7 +42,7 @@ def denoising_loss(
     output = denoiser(scheduler.add_noise(clean, draws.noise, draws.times), draws.times, condition)
     epsilon = config.prediction_type == "epsilon"
     wanted = draws.noise if epsilon else scheduler.get_velocity(clean, draws.noise, draws.times)
-    weight = _latent_weight(batch.lesion, clean, config, training)
+    weight = latent_weight(batch.lesion, clean, config, training)
     if config.target == "structure":
         weight = weight * known_channels(batch.shift_known, clean)
     return (weight * (output - wanted) ** 2).mean()
@@ -77,7 +77,8 @@ def known_channels(shift_known: Tensor, code: Tensor) -> Tensor:
     return weight
 
 
-def _latent_weight(lesion: Tensor, clean: Tensor, config: PostOpConfig, training: TrainingConfig) -> Tensor:
+def latent_weight(lesion: Tensor, clean: Tensor, config: PostOpConfig, training: TrainingConfig) -> Tensor:
+    """What each latent pixel of ``clean`` weighs: 1 near the lesion (B, 1, y, x), ``outside_weight`` elsewhere."""
     if config.noised == "full":
         weight = torch.full_like(clean[:, :1], training.outside_weight)
         quadrant(weight)[:] = _latent_weight_of(lesion, quadrant(weight).shape[-2:], training)

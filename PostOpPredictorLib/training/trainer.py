@@ -52,7 +52,7 @@ class Trainer:
         own_rows(training.batch_size, self.processes, training.accumulate)
         self.run.mkdir(parents=True, exist_ok=True)
         self.pipeline = self._pipeline(model)
-        self.objective = Objective(self.pipeline, training)
+        self.objective = self._objective()
         self._refuse_what_does_not_fit()
         self._prepare_networks()
         self.learning = [p for network in self._networks() for p in _learnable(network)]
@@ -144,6 +144,9 @@ class Trainer:
             network.requires_grad_(True)
         pipeline.prompt_adapter.freeze_pretrained()
         return pipeline.to(self.device)
+
+    def _objective(self) -> Objective:
+        return Objective(self.pipeline, self.training)
 
     def _refuse_what_does_not_fit(self) -> None:
         training, (height, width) = self.training, self.slices.panel

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = "PostOpPredictorLib"
 # Each part may import itself and what stands left of it.
-ORDER = ("imaging", "cases", "retrieval", "model", "prediction", "training", "evaluation", "cli")
+ORDER = ("imaging", "cases", "retrieval", "model", "prediction", "training", "evaluation", "benchmark", "cli")
 INDEPENDENT = {("evaluation", "training"), ("training", "evaluation")}
 # The work behind the command line, beside the folder cli/; it may reach every part.
 OF_THE_COMMAND_LINE = {"jobs", "doctor", "__main__", "__init__"}

@@ -13,7 +13,7 @@ from PostOpPredictorLib.model.layouts import quadrant
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.triplet import TripletBatch
 from PostOpPredictorLib.training.config import TrainingConfig
-from PostOpPredictorLib.training.losses import _latent_weight, denoising_loss, known_channels, rendering_loss
+from PostOpPredictorLib.training.losses import latent_weight, denoising_loss, known_channels, rendering_loss
 from PostOpPredictorLib.training.slices import PreparedSlices, TrainingBatch
 
 
@@ -111,7 +111,7 @@ def test_the_loss_is_weighted_around_the_lesion(slices: PreparedSlices) -> None:
 
 def test_with_all_quadrants_noised_the_lesion_weighs_in_the_answers_quadrant_alone(slices: PreparedSlices) -> None:
     config = tiny_config(target="image", layout="grid", noised="full")
-    weight = _latent_weight(torch.ones(1, 1, 32, 32), torch.zeros(1, 16, 16, 16), config, TrainingConfig())
+    weight = latent_weight(torch.ones(1, 1, 32, 32), torch.zeros(1, 16, 16, 16), config, TrainingConfig())
     assert quadrant(weight).eq(1).all()
     quadrant(weight)[:] = 0.2
     assert weight.eq(0.2).all()

@@ -1,0 +1,109 @@
+"""Every system that is trained for the benchmark: what it is, how it is instructed, in which table it stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..evaluation.pools import Retrieval
+from ..model.config import PostOpConfig
+from .baselines.baseline import Baseline
+from .baselines.ddpm import Ddpm
+from .baselines.image_brush import ImageBrush
+from .baselines.instruct_pix2pix import InstructPix2Pix
+from .baselines.paint_by_example import PaintByExample
+from .baselines.visii import Visii
+from .instruction_choice import GUIDED, IMAGE, RANDOM
+
+BASELINE, ABLATION, PAPER, SHIPPED = "baseline", "ablation", "paper", "ours"
+
+
+def paper_form(config: PostOpConfig) -> PostOpConfig:
+    """``config``'s networks as the paper uses them: 2 x 2 grid, noise prediction, 50 DDIM steps, guidance 2."""
+    return dataclasses.replace(
+        config,
+        target="image",
+        layout="grid",
+        noised="target",
+        prediction_type="epsilon",
+        guidance=2.0,
+        steps=50,
+        plan=False,
+    )
+
+
+def without_seg(config: PostOpConfig) -> PostOpConfig:
+    """The paper's form with the learned null in place of p_seg."""
+    return dataclasses.replace(paper_form(config), prompt=dataclasses.replace(config.prompt, use_seg=False))
+
+
+def without_comp(config: PostOpConfig) -> PostOpConfig:
+    """The paper's form with the learned null in place of p_comp."""
+    return dataclasses.replace(paper_form(config), prompt=dataclasses.replace(config.prompt, use_comp=False))
+
+
+def as_it_is(config: PostOpConfig) -> PostOpConfig:
+    """The shipped form is what its own configuration says."""
+    return config
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``system``: its class, None for our own pipeline, whose configuration ``form`` makes.
+
+    ``instructions``: how they are chosen in training; ``retrieval``: at test, None for a system without any.
+    ``tables``: 1, 2 or both. ``parts``: what is trained one after the other, with its share of the budget.
+    ``starts_from``: the entry whose model it begins with.
+    """
+
+    key: str
+    title: str
+    kind: str
+    tables: tuple[int, ...]
+    retrieval: Retrieval | None = None
+    instructions: str = GUIDED
+    system: type[Baseline] | None = None
+    form: Callable[[PostOpConfig], PostOpConfig] = paper_form
+    parts: tuple[tuple[str, float], ...] = (("denoiser", 1.0),)
+    starts_from: str | None = None
+    mode: str = "sample"
+
+
+ENTRIES = (
+    Entry("ddpm", "DDPM", BASELINE, (1,), system=Ddpm),
+    Entry("paint-by-example", "Paint by Example", BASELINE, (1,), Retrieval.RANDOM, RANDOM, PaintByExample),
+    Entry("instruct-pix2pix", "InstructPix2Pix", BASELINE, (1,), system=InstructPix2Pix),
+    Entry("visii", "VISII", BASELINE, (1,), system=Visii, starts_from="instruct-pix2pix"),
+    Entry("image-brush", "ImageBrush", BASELINE, (1,), Retrieval.RANDOM, RANDOM, ImageBrush),
+    Entry("random-retrieval", "random retrieval", ABLATION, (2,), Retrieval.RANDOM, RANDOM),
+    Entry("image-retrieval", "image retrieval", ABLATION, (2,), Retrieval.IMAGE, IMAGE),
+    Entry("without-p-comp", "without p_comp", ABLATION, (2,), Retrieval.GUIDED, form=without_comp),
+    Entry("without-p-seg", "without p_seg", ABLATION, (2,), Retrieval.GUIDED, form=without_seg),
+    Entry("paper", "ours as in the paper", PAPER, (1, 2), Retrieval.GUIDED),
+    Entry(
+        "ours",
+        "ours (shipped form)",
+        SHIPPED,
+        (1,),
+        Retrieval.GUIDED,
+        form=as_it_is,
+        parts=(("denoiser", 0.75), ("renderer", 0.25)),
+        mode="mean",
+    ),
+)
+KEYS = tuple(entry.key for entry in ENTRIES)
+
+
+def chosen_entries(keys: Sequence[str]) -> list[Entry]:
+    """The entries of these names in the table's order, all for none; what one starts from comes along.
+
+    Raises ``InputError`` for an unknown name.
+    """
+    unknown = sorted(set(keys) - set(KEYS))
+    if unknown:
+        raise InputError(f"There is no system '{unknown[0]}'; choose from: {', '.join(KEYS)}.")
+    wanted = set(keys or KEYS)
+    wanted |= {entry.starts_from for entry in ENTRIES if entry.key in wanted and entry.starts_from}
+    return [entry for entry in ENTRIES if entry.key in wanted]

@@ -1,0 +1,224 @@
+"""The whole benchmark: prepared slices and a library in; trained systems, tables and a picture out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..cases.library import CaseLibrary, LibraryCase
+from ..errors import InputError
+from ..evaluation.bootstrap import RESAMPLES
+from ..evaluation.evaluate import MEASURES_VERSION, chosen_cases, finders, measurable, summarise
+from ..evaluation.lpips import load_lpips
+from ..evaluation.measures import CaseMeasures
+from ..evaluation.measuring import Bench
+from ..evaluation.metrics import NOT_AVAILABLE
+from ..evaluation.pools import BestPrecedent, Retrieval
+from ..evaluation.query_case import SMALLEST_CORE_PX, QueryCase
+from ..evaluation.report import package_versions
+from ..evaluation.result_cache import ResultCache
+from ..model.config import config_from_yaml
+from ..model.weights import verify
+from ..prediction.instruction import Instruction
+from ..prediction.triplet_slices import slices_with_tumour, triplet_batch
+from ..prediction.volume_prediction import SLICES_AT_ONCE
+from ..progress import Progress
+from ..retrieval.strategies import ImageEmbedding
+from ..training.config import training_from_yaml
+from ..training.slices import PreparedSlices
+from .budget import Budget
+from .cost import Cost, cost_of, machine_of, remember_cost, remembered_cost
+from .entries import PAPER, Entry, chosen_entries
+from .result import BenchmarkResult, benchmark_cohort
+from .setting import setting_in_words
+from .trained_rows import (
+    BenchmarkRow,
+    Sampling,
+    ceiling_row,
+    mode_of,
+    release,
+    trained_row,
+    trivial_benchmark_rows,
+)
+from .workshop import Recipe, Workshop, refuse_another_setting
+from .written import write_benchmark
+
+PRECEDENTS_FROM = "train"
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """``data``: prepared slices; ``library``: the cases they were made of, with the test patients; ``config``: shape
+    and training of all systems; ``ours``: those of our shipped form, None = ``config``; ``budget``: "6000" or "30min"
+    for each system; ``systems``: none = all. ``sampling_steps``: of the systems that sample, None = 50.
+    """
+
+    data: Path
+    library: Path
+    out: Path
+    config: Path
+    budget: str
+    ours: Path | None = None
+    systems: tuple[str, ...] = ()
+    split: str = "test"
+    limit: int | None = None
+    stride: int = 1
+    sequence: str = "T1w"
+    sampling_steps: int | None = None
+    raw: bool = False
+    seed: int = 0
+    resamples: int = RESAMPLES
+    lpips_weights: tuple[Path, ...] = ()
+    figure_patients: int = 3
+    stable_diffusion: str | None = None
+    medsam: str | None = None
+    device: str = "auto"
+    command: str = ""
+
+
+def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
+    """Train what is not trained, ask what was not asked, and write ``benchmark.md``, ``.json`` and ``.png``.
+
+    A run that is stopped goes on where it was. Raises ``InputError`` for options that do not fit or rows of another
+    setting in the same folder.
+    """
+    _refuse_impossible(request)
+    progress.stage("Opening slices and library")
+    entries = chosen_entries(request.systems)
+    library = CaseLibrary.open(request.library)
+    chosen = chosen_cases(library.cases, request.split, request.limit)
+    queries = measurable(chosen, request.sequence, request.split)
+    perceptual, lpips_reason = load_lpips(request.lpips_weights)
+    workshop = _workshop(request)
+    refuse_another_setting(workshop.folder, _training_setting(request, workshop))
+    workshop.train_autoencoder(progress)
+    for entry in entries:
+        workshop.train(entry, progress)
+    bench = _bench(request, library, perceptual, progress)
+    rows = _rows(entries, workshop, Sampling(request.seed, request.sampling_steps, request.raw))
+    results: dict[str, dict[str, CaseMeasures]] = {}
+    costs: dict[str, Cost] = {}
+    for row in rows:
+        results |= bench.measure_all([row.row], queries, progress)
+        if row.entry is not None:
+            costs[row.entry.key] = _cost(row, row.entry, workshop, request, queries[0], bench)
+        release([row])
+    progress.stage("Writing the tables")
+    cohorts = [
+        benchmark_cohort(cohort, rows, costs, results, queries, request.resamples, request.seed)
+        for cohort in summarise([row.row for row in rows], results, queries, request.resamples, request.seed)
+    ]
+    result = BenchmarkResult(
+        cohorts,
+        setting_in_words(request, workshop, entries, len(bench.cases)),
+        _provenance(request, library),
+        {**NOT_AVAILABLE, **({"lpips_full": lpips_reason} if lpips_reason else {})},
+        len(chosen) - len(queries),
+    )
+    paths = write_benchmark(result, bench, queries, request.out, request.figure_patients)
+    return {**paths, "systems": len(entries), "patients": sum(block.cohort.patients for block in cohorts)}
+
+
+def _workshop(request: BenchmarkRequest) -> Workshop:
+    slices = PreparedSlices(request.data)
+    if request.sequence not in slices.sequences:
+        raise InputError(f"{request.data} holds no {request.sequence}; choose from: {', '.join(slices.sequences)}.")
+    published = {"stable_diffusion": request.stable_diffusion, "medsam": request.medsam}
+    recipe = _recipe(request.config, request.sequence, **published)
+    shipped = _recipe(request.ours or request.config, request.sequence)
+    if request.ours is None and recipe.model.family == "paper":
+        raise InputError("The paper's family has no shipped form. Name its configuration with --ours.")
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
+    return Workshop(recipe, shipped, slices, Budget.parse(request.budget), request.out / "rows", device)
+
+
+def _recipe(config: Path, sequence: str, **published: str | None) -> Recipe:
+    return Recipe(config_from_yaml(config), training_from_yaml(config, sequence=sequence, **published))
+
+
+def _rows(entries: Sequence[Entry], workshop: Workshop, sampling: Sampling) -> list[BenchmarkRow]:
+    drawn = [entry for entry in entries if workshop.recipe_of(entry).model.target == "image" or entry.kind == PAPER]
+    ceiling = [ceiling_row(drawn[0], workshop)] if drawn else []
+    return [*trivial_benchmark_rows(), *ceiling, *(trained_row(entry, workshop, sampling) for entry in entries)]
+
+
+def _bench(request: BenchmarkRequest, library: CaseLibrary, perceptual: Any, progress: Progress) -> Bench:
+    instructive = [
+        case for case in library.cases if case.split == PRECEDENTS_FROM and request.sequence in case.sequences
+    ]
+    if not instructive:
+        raise InputError(
+            f"The library has no training patient with a {request.sequence} scan to follow. Split it first."
+        )
+    by_image = ImageEmbedding(library, request.sequence, progress)
+    found_by = {**finders(library, request.seed, progress), Retrieval.IMAGE: BestPrecedent(library.cases, by_image)}
+    weights = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in request.lpips_weights]
+    parts = [MEASURES_VERSION, library.checksum(), request.sequence, request.stride, SMALLEST_CORE_PX, weights]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    cache = ResultCache(request.out / "measured", key)
+    return Bench(instructive, found_by, request.sequence, request.stride, cache, perceptual)
+
+
+def _cost(
+    row: BenchmarkRow, entry: Entry, workshop: Workshop, request: BenchmarkRequest, query: LibraryCase, bench: Bench
+) -> Cost:
+    file = workshop.folder / entry.key / "cost.json"
+    mode = mode_of(entry, workshop)
+    steps = request.sampling_steps if mode == "sample" else None
+    key = {
+        "model": verify(workshop.model_folder(entry)),
+        "mode": mode,
+        "steps": steps,
+        "machine": machine_of(workshop.device),
+    }
+    cost = remembered_cost(file, key)
+    if cost is None:
+        case = QueryCase.of(query, request.sequence)
+        shown = Instruction.of_case(bench.cases[0], request.sequence)
+        part = slices_with_tumour(case.tumour, case.brain)[:SLICES_AT_ONCE]
+        triplets = triplet_batch(case.pre, case.tumour, case.brain, shown, part)
+        pipe = row.row.system.pipe.pipe  # type: ignore[attr-defined]
+        cost = cost_of(pipe, triplets, mode=mode, steps=steps, seed=request.seed)
+        remember_cost(file, key, cost)
+    return cost
+
+
+def _training_setting(request: BenchmarkRequest, workshop: Workshop) -> dict[str, Any]:
+    """What trained weights depend on; another one does not go on in the same folder."""
+    with request.data.open("rb") as file:
+        data = hashlib.file_digest(file, "sha256").hexdigest()
+    values = {
+        "data": data,
+        "budget": workshop.budget.text,
+        "configuration": dataclasses.asdict(workshop.recipe),
+        "configuration of ours": dataclasses.asdict(workshop.shipped),
+    }
+    return json.loads(json.dumps(values))
+
+
+def _provenance(request: BenchmarkRequest, library: CaseLibrary) -> Mapping[str, Any]:
+    versions = {"PostOpPredictorLib": __version__, "python": platform.python_version(), **package_versions()}
+    return {"command": request.command, "versions": versions, "library_checksum": library.checksum()}
+
+
+def _refuse_impossible(request: BenchmarkRequest) -> None:
+    for name, value, least in (
+        ("limit", request.limit, 1),
+        ("stride", request.stride, 1),
+        ("sampling-steps", request.sampling_steps, 1),
+        ("resamples", request.resamples, 100),
+        ("figure-patients", request.figure_patients, 0),
+    ):
+        if value is not None and value < least:
+            raise InputError(f"--{name} is {value}; give at least {least}.")
+    Budget.parse(request.budget)
+    chosen_entries(request.systems)

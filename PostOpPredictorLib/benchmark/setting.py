@@ -1,0 +1,53 @@
+"""The setting of a benchmark in words, printed above its tables."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .cost import machine_of
+from .entries import Entry
+from .trained_rows import mode_of
+from .workshop import Workshop
+
+if TYPE_CHECKING:
+    from .run import BenchmarkRequest
+
+
+def setting_in_words(
+    request: BenchmarkRequest, workshop: Workshop, entries: Sequence[Entry], precedents: int
+) -> dict[str, str]:
+    """What was trained and asked how, as the table's first lines: name -> value."""
+    model, training = workshop.recipe.model, workshop.recipe.training
+    steps = {entry.title: workshop.steps_done(entry) for entry in entries}
+    told = "; ".join(
+        f"{title} {' + '.join(f'{count} ({part})' for part, count in done.items())}" for title, done in steps.items()
+    )
+    sampled = f"DDIM, {request.sampling_steps or 50} steps, eta 0"
+    return {
+        "budget": f"{workshop.budget.text} for each system",
+        "steps trained": told,
+        "batch": f"{training.batch_size} slices, crop {training.crop or 'none'}, {training.precision}",
+        "optimiser": f"AdamW, learning rate {training.learning_rate:g}, cosine, weight {training.outside_weight:g} "
+        "away from the lesion",
+        "training slices": f"{len(workshop.slices.rows('train'))} ({request.sequence})",
+        "networks": f"family {model.family}, panel {model.panel} px, U-Net {_plain(model.unet.block_out_channels)}, "
+        f"autoencoder {model.autoencoder.kind}, image encoder {model.prompt.image_encoder}",
+        "published weights": training.stable_diffusion or training.medsam or "none: all from random weights",
+        "sampling": f"{sampled}; ours (shipped form): {_plain(_shipped_mode(entries, workshop))}",
+        "measured picture": "as drawn" if request.raw else "laid over the patient's own scan, as postop predict does",
+        "precedents": f"the most similar of {precedents} training cases, by the tumour unless the row says otherwise",
+        "tested": f"split {request.split}, every {request.stride}. slice"
+        if request.stride > 1
+        else f"split {request.split}",
+        "machine": f"{machine_of(workshop.device)}, {platform.system()}",
+    }
+
+
+def _shipped_mode(entries: Sequence[Entry], workshop: Workshop) -> tuple[str, ...]:
+    return tuple(f"mode {mode_of(entry, workshop)}" for entry in entries if entry.key == "ours") or ("not asked",)
+
+
+def _plain(values: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in values)

@@ -1,0 +1,135 @@
+"""The benchmark's rows: the trivial ones of the evaluation, and every trained entry as a system of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..evaluation.pools import Pool, Retrieval
+from ..evaluation.rows import CEILING, OURS, TRIVIAL, Row
+from ..evaluation.systems import AutoencoderCeiling, Composite, CopyOfPre, OurModel, RetrievedPost
+from ..model.weights import verify
+from .entries import PAPER, SHIPPED, Entry
+from .workshop import Workshop
+
+
+class LoadedWhenAsked:
+    """A model that is read when it is first used, because most rows come from the cache; ``release`` forgets it."""
+
+    has_renderer = property(lambda self: self.pipe.has_renderer)
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load = load
+        self._pipe: Any = None
+
+    @property
+    def pipe(self) -> Any:
+        """The model."""
+        if self._pipe is None:
+            self._pipe = self._load()
+        return self._pipe
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        return self.pipe(*arguments, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pipe, name)
+
+    def release(self) -> None:
+        """Give its memory back."""
+        self._pipe = None
+
+
+@dataclass(frozen=True)
+class TrainedSystem(OurModel):
+    """A trained entry, asked by the function that ``postop predict`` uses, under its own name."""
+
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How all entries are asked. ``steps``: of those that sample, None: 50; ``raw``: see ``OurModel``."""
+
+    seed: int = 0
+    steps: int | None = None
+    raw: bool = False
+
+
+@dataclass(frozen=True)
+class PlainRow(Row):
+    """A row that is called as its system: the setting says where precedents come from, the same for all."""
+
+    @property
+    def title(self) -> str:
+        return self.system.name
+
+
+@dataclass(frozen=True)
+class BenchmarkRow:
+    """A row of the evaluation with its entry, None for a trivial one."""
+
+    row: Row
+    entry: Entry | None = None
+
+    @property
+    def title(self) -> str:
+        """What tables and picture call it."""
+        return self.row.title
+
+
+def trivial_benchmark_rows() -> list[BenchmarkRow]:
+    """Copy, precedent and composite."""
+    rows = [
+        PlainRow(TRIVIAL, CopyOfPre()),
+        PlainRow(TRIVIAL, RetrievedPost(), Retrieval.GUIDED, Pool.WHOLE),
+        PlainRow(TRIVIAL, Composite(), Retrieval.GUIDED, Pool.WHOLE),
+    ]
+    return [BenchmarkRow(row) for row in rows]
+
+
+def trained_row(entry: Entry, workshop: Workshop, sampling: Sampling) -> BenchmarkRow:
+    """The row of a trained entry."""
+    checksum = verify(workshop.model_folder(entry))
+    mode = mode_of(entry, workshop)
+    identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw])
+    steps = sampling.steps if mode == "sample" else None
+    pipe = LoadedWhenAsked(lambda: workshop.load(entry))
+    system = TrainedSystem(pipe, mode, sampling.seed, steps, raw=sampling.raw, note=note_of(entry), title=entry.title)
+    kind = OURS if entry.kind in (PAPER, SHIPPED) else entry.kind
+    pool = None if entry.retrieval is None else Pool.WHOLE
+    return BenchmarkRow(PlainRow(kind, system, entry.retrieval, pool, identity), entry)
+
+
+def ceiling_row(entry: Entry, workshop: Workshop) -> BenchmarkRow:
+    """The ceiling of the autoencoder that ``entry`` draws with."""
+    pipe = LoadedWhenAsked(lambda: workshop.load(entry))
+    return BenchmarkRow(PlainRow(CEILING, AutoencoderCeiling(pipe), identity=verify(workshop.model_folder(entry))))
+
+
+def mode_of(entry: Entry, workshop: Workshop) -> str:
+    """How the entry is asked; the expected outcome needs v-prediction."""
+    if entry.mode == "mean" and workshop.recipe_of(entry).model.prediction_type != "v_prediction":
+        return "sample"
+    return entry.mode
+
+
+def note_of(entry: Entry) -> str:
+    """Where the row's cavity comes from."""
+    if entry.kind == SHIPPED:
+        return "cavity and residual tumour are the model's own outcome labels"
+    return "it draws an image only: its cavity is what it drew as dark as fluid near the tumour, its residual the rest"
+
+
+def release(rows: Sequence[BenchmarkRow]) -> None:
+    """Forget the models of ``rows``."""
+    for row in rows:
+        pipe = getattr(row.row.system, "pipe", None)
+        if isinstance(pipe, LoadedWhenAsked):
+            pipe.release()

@@ -1,0 +1,203 @@
+"""Trains what is not trained: every entry in a folder of its own, resumable between its parts and within each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..atomic_files import whole_file
+from ..errors import InputError
+from ..model.autoencoder import GreyAutoencoderKL, PixelPatches
+from ..model.config import PostOpConfig
+from ..model.pipeline import PostOpPipeline
+from ..model.pretrained import Pretrained
+from ..progress import Progress
+from ..training.config import TrainingConfig
+from ..training.slices import PreparedSlices
+from ..training.trainer import Trainer
+from .baseline_trainer import BaselineTrainer
+from .baselines.baseline import Baseline
+from .baselines.visii import LEARNING_RATE, STEPS, Visii
+from .budget import Budget
+from .entries import SHIPPED, Entry, paper_form
+from .instruction_choice import OnePair, slices_for
+
+MakeTrainer = Callable[[TrainingConfig, Path], Trainer]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model's shape and how it is trained."""
+
+    model: PostOpConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all entries share. ``recipe``: of all but the shipped form, which has ``shipped``; ``folder``: of rows."""
+
+    recipe: Recipe
+    shipped: Recipe
+    slices: PreparedSlices
+    budget: Budget
+    folder: Path
+    device: torch.device | str = "cpu"
+
+    def recipe_of(self, entry: Entry) -> Recipe:
+        """An entry's configuration and training settings, without what depends on the budget."""
+        recipe = self.shipped if entry.kind == SHIPPED else self.recipe
+        if entry.system is not None:
+            return recipe
+        model = entry.form(recipe.model)
+        training = recipe.training
+        if training.medsam and model.prompt.image_encoder != "medsam":
+            training = dataclasses.replace(training, medsam="")
+        return Recipe(model, training)
+
+    def parts_of(self, entry: Entry) -> list[tuple[str, float]]:
+        """The parts to train with their share of the budget; an image model has no renderer."""
+        if entry.kind == SHIPPED and self.recipe_of(entry).model.target == "image":
+            return [("denoiser", 1.0)]
+        return list(entry.parts)
+
+    def model_folder(self, entry: Entry) -> Path:
+        """Where its trained model is, or will be."""
+        return self.folder / entry.key / "model"
+
+    def steps_done(self, entry: Entry) -> dict[str, int]:
+        """Part -> steps it was trained for."""
+        return {part: _done(self.folder / entry.key, part) or 0 for part, _ in self.parts_of(entry)}
+
+    def load(self, entry: Entry) -> Any:
+        """The trained model on the device, ready to sample."""
+        folder = self.model_folder(entry)
+        if entry.system is None:
+            pipeline = PostOpPipeline.from_pretrained(folder).to(self.device)
+            if pipeline.config_tree.prompt.image_encoder == "medsam":
+                pipeline.prompt_adapter.cache_embeddings(self.folder / entry.key / "embeddings")
+            return pipeline
+        model = entry.system.from_pretrained(folder).to(self.device)
+        model.cache_embeddings(self.folder / entry.key / "embeddings")
+        return model
+
+    def train(self, entry: Entry, progress: Progress) -> None:
+        """Train an entry's parts that are not trained yet, each to its share of the budget.
+
+        Whatever ``progress.step`` raises stops it; the last whole step is saved and the next call goes on from there.
+        """
+        run = self.folder / entry.key
+        for part, share in self.parts_of(entry):
+            if _done(run, part) is not None:
+                continue
+            make = self._maker(entry, part)
+            steps = self._steps(entry, self.budget.share(share), run, part, make)
+            training = _for_steps(self._training(entry, part), steps)
+            progress.log(f"{entry.title}: {part}, {steps} steps")
+            make(training, run).train(progress)
+            with whole_file(run / f"done-{part}.json") as temporary:
+                temporary.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
+
+    def train_autoencoder(self, progress: Progress) -> None:
+        """A KL autoencoder without published weights is trained once, for all entries."""
+        if not self._needs_autoencoder:
+            return
+        run = self.folder / "autoencoder"
+        if _done(run, "autoencoder") is not None:
+            return
+        base = dataclasses.replace(self.recipe.training, part="autoencoder", medsam="")
+
+        def make(training: TrainingConfig, folder: Path) -> Trainer:
+            return Trainer(paper_form(self.recipe.model), training, self.slices, folder, device=self.device)
+
+        steps = self.budget.steps_in(run, lambda count, folder: make(_for_steps(base, count), folder))
+        make(_for_steps(base, steps), run).train(progress)
+        with whole_file(run / "done-autoencoder.json") as temporary:
+            temporary.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
+
+    @property
+    def _needs_autoencoder(self) -> bool:
+        return self.recipe.model.autoencoder.kind == "kl" and not self.recipe.training.stable_diffusion
+
+    @cached_property
+    def _autoencoder(self) -> PixelPatches | GreyAutoencoderKL | None:
+        if not self._needs_autoencoder:
+            return None
+        return PostOpPipeline.from_pretrained(self.folder / "autoencoder" / "model").autoencoder
+
+    def _training(self, entry: Entry, part: str) -> TrainingConfig:
+        training = dataclasses.replace(self.recipe_of(entry).training, part=part)
+        if entry.system is Visii:
+            return dataclasses.replace(
+                training, learning_rate=LEARNING_RATE, warmup_steps=0, weight_decay=0.0, ema_decay=0.0
+            )
+        return training
+
+    def _steps(self, entry: Entry, budget: Budget, run: Path, part: str, make: MakeTrainer) -> int:
+        if entry.system is Visii:
+            return STEPS
+        base = self._training(entry, part)
+        return budget.steps_in(run, lambda count, folder: make(_for_steps(base, count), folder), part)
+
+    def _maker(self, entry: Entry, part: str) -> MakeTrainer:
+        slices = OnePair(self.slices) if entry.system is Visii else slices_for(entry.instructions, self.slices)
+        recipe = self.recipe_of(entry)
+
+        def baseline(training: TrainingConfig, run: Path) -> Trainer:
+            return BaselineTrainer(lambda: self._fresh(entry), training, slices, run, device=self.device)
+
+        def ours(training: TrainingConfig, run: Path) -> Trainer:
+            if self._autoencoder is not None and entry.kind != SHIPPED and not (run / "model").exists():
+                torch.manual_seed(training.seed)
+                PostOpPipeline.of(recipe.model, autoencoder=self._autoencoder).save(run / "model")
+            return Trainer(recipe.model, training, slices, run, device=self.device)
+
+        return ours if entry.system is None else baseline
+
+    def _fresh(self, entry: Entry) -> Baseline:
+        assert entry.system is not None
+        if entry.system is Visii:
+            return Visii.starting_from(self.folder / str(entry.starts_from) / "model")
+        training = self.recipe.training
+        source = Pretrained(training.stable_diffusion, training.medsam, training.download)
+        return entry.system.fresh(self.recipe.model, source, self._autoencoder)
+
+
+def refuse_another_setting(folder: Path, setting: dict[str, Any]) -> None:
+    """Write down what the rows in ``folder`` are trained with, or raise ``InputError`` when it was something else."""
+    record = folder / "setting.json"
+    if record.exists():
+        try:
+            before = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        changed = sorted(name for name in {*before, *setting} if before.get(name) != setting.get(name))
+        if changed:
+            raise InputError(
+                f"{folder} holds rows that were trained with another {changed[0]}. "
+                "Choose another --out, or give what they were trained with."
+            )
+        return
+    with whole_file(record) as temporary:
+        temporary.write_text(json.dumps(setting, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _for_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
+    """No pictures on the way, and a warm-up that fits."""
+    return dataclasses.replace(
+        training, steps=steps, sheet_every=steps + 1, warmup_steps=min(training.warmup_steps, steps // 4)
+    )
+
+
+def _done(run: Path, part: str) -> int | None:
+    try:
+        return int(json.loads((run / f"done-{part}.json").read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
