@@ -25,7 +25,6 @@ from ..evaluation.metrics import NOT_AVAILABLE
 from ..evaluation.pools import BestPrecedent, Retrieval
 from ..evaluation.query_case import SMALLEST_CORE_PX, QueryCase
 from ..evaluation.report import package_versions
-from ..evaluation.result_cache import ResultCache
 from ..model.config import config_from_yaml
 from ..model.weights import verify
 from ..prediction.instruction import Instruction
@@ -38,6 +37,7 @@ from ..training.slices import PreparedSlices
 from .budget import Budget
 from .cost import Cost, cost_of, machine_of, remember_cost, remembered_cost
 from .entries import PAPER, Entry, chosen_entries
+from .nameless_cache import NamelessCache
 from .result import BenchmarkResult, benchmark_cohort
 from .setting import setting_in_words
 from .trained_rows import (
@@ -81,6 +81,7 @@ class BenchmarkRequest:
     figure_patients: int = 3
     stable_diffusion: str | None = None
     medsam: str | None = None
+    download: bool = False
     device: str = "auto"
     command: str = ""
 
@@ -132,8 +133,13 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
     slices = PreparedSlices(request.data)
     if request.sequence not in slices.sequences:
         raise InputError(f"{request.data} holds no {request.sequence}; choose from: {', '.join(slices.sequences)}.")
-    published = {"stable_diffusion": request.stable_diffusion, "medsam": request.medsam}
-    recipe = _recipe(request.config, request.sequence, **published)
+    recipe = _recipe(
+        request.config,
+        request.sequence,
+        stable_diffusion=request.stable_diffusion,
+        medsam=request.medsam,
+        download=request.download or None,
+    )
     shipped = _recipe(request.ours or request.config, request.sequence)
     if request.ours is None and recipe.model.family == "paper":
         raise InputError("The paper's family has no shipped form. Name its configuration with --ours.")
@@ -141,7 +147,7 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
     return Workshop(recipe, shipped, slices, Budget.parse(request.budget), request.out / "rows", device)
 
 
-def _recipe(config: Path, sequence: str, **published: str | None) -> Recipe:
+def _recipe(config: Path, sequence: str, **published: Any) -> Recipe:
     return Recipe(config_from_yaml(config), training_from_yaml(config, sequence=sequence, **published))
 
 
@@ -164,7 +170,7 @@ def _bench(request: BenchmarkRequest, library: CaseLibrary, perceptual: Any, pro
     weights = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in request.lpips_weights]
     parts = [MEASURES_VERSION, library.checksum(), request.sequence, request.stride, SMALLEST_CORE_PX, weights]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    cache = ResultCache(request.out / "measured", key)
+    cache = NamelessCache(request.out / "measured", key)
     return Bench(instructive, found_by, request.sequence, request.stride, cache, perceptual)
 
 

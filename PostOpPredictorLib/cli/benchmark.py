@@ -52,6 +52,9 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Stable Diffusion to start from: folder of diffusers or name on the hub.")
         ] = None,
         medsam: Annotated[str | None, typer.Option(help="MedSAM's checkpoint, medsam_vit_b.pth.")] = None,
+        download: Annotated[
+            bool, typer.Option("--download", help="Fetch --stable-diffusion from the Hugging Face hub if need be.")
+        ] = False,
         device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
         json_lines: JsonLines = False,
     ) -> None:
@@ -79,6 +82,7 @@ def register(app: typer.Typer) -> None:
             figure_patients=figure_patients,
             stable_diffusion=stable_diffusion,
             medsam=medsam,
+            download=download,
             device=device,
             command=shlex.join(["postop", *sys.argv[1:]]),
         )

@@ -42,7 +42,13 @@ def draw_figure(
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots(height, width, squeeze=False)
     for label, row_axes in zip(
-        ["before surgery, tumour core", "true outcome (simulated)" if title == SIMULATED else "true outcome", *(row.title for row in rows)], axes, strict=True
+        [
+            "before surgery, tumour core",
+            "true outcome (simulated)" if title == SIMULATED else "true outcome",
+            *(row.title for row in rows),
+        ],
+        axes,
+        strict=True,
     ):
         row_axes[0].set_ylabel(
             label.replace(", ", "\n").replace(" (", "\n("), fontsize=7, rotation=0, ha="right", va="center"

@@ -14,7 +14,7 @@ from .. import __version__
 from ..atomic_files import whole_file
 from ..cases.library import LibraryCase
 from .bootstrap import Interval
-from .figure import draw_figure
+from .figure import SIMULATED, draw_figure
 from .markdown import markdown_report
 from .measuring import Bench
 from .metrics import METRICS, NOT_AVAILABLE
@@ -50,7 +50,8 @@ def write_report(report: Report, bench: Bench, queries: Sequence[LibraryCase]) -
     paths = {"markdown": out / "evaluation.md", "figure": out / "evaluation.png", "json": out / "evaluation.json"}
     provenance = provenance_of(report)
     with whole_file(paths["figure"]) as temporary:
-        draw_figure(report.cohorts, bench, queries, report.request.figure_patients, temporary)
+        title = SIMULATED if _all_simulated(report) else "Test patients"
+        draw_figure(report.cohorts, bench, queries, report.request.figure_patients, temporary, title)
     with whole_file(paths["markdown"]) as temporary:
         temporary.write_text(
             markdown_report(report.cohorts, provenance, report.not_available, paths["figure"].name, report.left_out),

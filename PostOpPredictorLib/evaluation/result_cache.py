@@ -41,12 +41,12 @@ class ResultCache:
         return np.load(self._picture(row, case_id), allow_pickle=False)
 
     def _measures(self, row: Row, case_id: str) -> Path:
-        return self.folder / row.key / f"{_anonymous(case_id)}.json"
+        return self.folder / row.key / f"{anonymous(case_id)}.json"
 
     def _picture(self, row: Row, case_id: str) -> Path:
-        return self.folder / row.key / f"{_anonymous(case_id)}.npy"
+        return self.folder / row.key / f"{anonymous(case_id)}.npy"
 
 
-def _anonymous(case_id: str) -> str:
-    # A case's name may be a patient's; a file of ours must not carry it.
+def anonymous(case_id: str) -> str:
+    """A name for files: a case's own may be a patient's, and a file of ours must not carry it."""
     return hashlib.sha256(case_id.encode()).hexdigest()[:16]

@@ -39,7 +39,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
         library.add(
             made_up_case(
                 f"secret-{number}",
-                box((48, 52), (50 + number, 60 + number), (30, 40)),
+                box((46, 50), (50 + number, 60 + number), (30, 40)),
                 split="train" if number < 3 else "test",
                 seed=number,
                 sex="F" if number % 2 else "M",
