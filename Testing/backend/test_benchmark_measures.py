@@ -25,6 +25,7 @@ from PostOpPredictorLib.evaluation.measures import CaseMeasures
 from PostOpPredictorLib.evaluation.metrics import through_plane_ratio
 from PostOpPredictorLib.evaluation.overlap import hausdorff95_mm
 from PostOpPredictorLib.evaluation.regions import Regions
+from PostOpPredictorLib.evaluation.systems import OurModel
 from PostOpPredictorLib.model.denoiser import unet_of
 from PostOpPredictorLib.progress import Progress
 
@@ -52,10 +53,11 @@ def test_only_direct_neighbours_inside_brain_and_box_count_for_the_through_plane
     predicted = stack_of(0.0, 0.1, 0.9)
     predicted[1, 0, 0] = 1.0
     whole = np.ones(true.shape, bool)
-    without_corner = whole.copy()
-    without_corner[:, 0, 0] = False
-    for brain, box in ((without_corner, whole), (whole, without_corner)):
-        assert through_plane_ratio(predicted, true, Regions(brain, box, whole), [4, 5, 9]) == pytest.approx(1.0)
+    for place in (0, 1):
+        without_corner = whole.copy()
+        without_corner[place, 0, 0] = False
+        for brain, box in ((without_corner, whole), (whole, without_corner)):
+            assert through_plane_ratio(predicted, true, Regions(brain, box, whole), [4, 5, 9]) == pytest.approx(1.0)
     assert through_plane_ratio(predicted, np.zeros_like(true), everywhere(true), [4, 5, 6]) is None
 
 
@@ -248,6 +250,14 @@ def test_the_papers_form_is_the_papers_and_an_ablation_lacks_one_token() -> None
     assert (form.guidance, form.plan, form.unet) == (2.0, False, shipped.unet)
     for ablated, field in ((without_seg(shipped), "use_seg"), (without_comp(shipped), "use_comp")):
         assert ablated == dataclasses.replace(form, prompt=dataclasses.replace(form.prompt, **{field: False}))
+
+
+def test_raw_is_what_was_drawn_and_not_the_patients_own_tissue(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(image=np.zeros(3), synthesised=np.ones(3), outcome=np.zeros(3))
+    monkeypatch.setattr("PostOpPredictorLib.evaluation.systems.predict_case", lambda *_, **__: made)
+    case: Any = SimpleNamespace(pre=None, tumour=None, brain=None, sequence="T1w")
+    images = [OurModel(None, "sample", raw=raw).predict_case(case, None).image for raw in (True, False)]
+    assert images[0] is made.synthesised and images[1] is made.image
 
 
 def test_rows_of_another_setting_are_not_mixed(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from PostOpPredictorLib.benchmark.run import BenchmarkRequest, benchmark
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled, InputError, LibraryError
+from PostOpPredictorLib.evaluation.result_cache import anonymous
 from PostOpPredictorLib.evaluation.systems import OurModel
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.training.prepare import prepare_slices
@@ -197,6 +198,15 @@ def test_nothing_written_names_a_patient(finished: dict[str, Any], cohort: Path)
         assert "secret" not in path.name
         if path.suffix in (".md", ".json", ".jsonl"):
             assert "secret" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_precedents_are_training_patients(cohort: Path) -> None:
+    training = {anonymous(f"secret-{number}") for number in range(3)}
+    measured = [json.loads(path.read_text(encoding="utf-8")) for path in (cohort / "all" / "measured").rglob("*.json")]
+    followed = {one["precedent"] for one in measured} - {None}
+    assert followed and followed <= training
 
 
 @pytest.mark.slow
