@@ -58,14 +58,15 @@ def trained(shop: Workshop, *keys: str) -> dict[str, Any]:
     return {entry.key: shop.load(entry) for entry in entries}
 
 
+@pytest.mark.parametrize("channels", [4, 9], ids=["text to image", "inpainting"])
 @pytest.mark.parametrize("kind", [Ddpm, PaintByExample, InstructPix2Pix, ImageBrush])
 def test_a_baseline_starts_from_published_weights_and_its_own_inputs_weigh_nothing(
-    kind: type[Baseline], tmp_path: Path
+    kind: type[Baseline], channels: int, tmp_path: Path
 ) -> None:
-    published = write_stable_diffusion(tmp_path / "sd", tiny_paper())
+    published = write_stable_diffusion(tmp_path / "sd", tiny_paper(), channels)
     model = kind.fresh(tiny_paper(), Pretrained(str(tmp_path / "sd")))
     weight = model.unet.conv_in.weight
-    assert torch.equal(weight[:, :4], published.conv_in.weight) and weight[:, 4:].eq(0).all()
+    assert torch.equal(weight[:, :4], published.conv_in.weight[:, :4]) and weight[:, 4:].eq(0).all()
     shared = {name: value for name, value in model.unet.state_dict().items() if not name.startswith("conv_in")}
     theirs = published.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in shared.items())
