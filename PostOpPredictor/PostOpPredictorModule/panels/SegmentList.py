@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import qt
 import slicer
 import slicer.util
-import vtk
-from slicer.i18n import tr as _
 
-_CORE = re.compile(r"tumou?r|enhanc|necro|core|lesion|gtv|glioma|metasta|meningioma|resect", re.IGNORECASE)
-_NOT_CORE = re.compile(r"o?edema|flair|brain|whole|ventricle|skull|peritumou?r|infiltrat", re.IGNORECASE)
-BRATS_LABELS = frozenset({1, 2, 4})
-BRATS_OEDEMA = 2
+from ..TumourSegments import defaultTicks, defaultTicksOf, segmentsOf
+
+__all__ = ["SegmentList", "defaultTicks"]
+
 LEAST_ROWS, MOST_ROWS, ROW_HEIGHT = 2, 7, 17
-
-
-def isTumourCore(name: str) -> bool:
-    """Whether a segment called ``name`` is, by its name, part of what is resected."""
-    return bool(_CORE.search(name)) and not _NOT_CORE.search(name)
-
-
-def defaultTicks(names: Sequence[str]) -> list[bool]:
-    """Which of the segments are ticked at first: those named as tumour core; without any, all but oedema and brain."""
-    ticks = [isTumourCore(name) for name in names]
-    return ticks if any(ticks) else [not _NOT_CORE.search(name) for name in names]
 
 
 class SegmentList(slicer.util.VTKObservationMixin):
@@ -78,7 +63,7 @@ class SegmentList(slicer.util.VTKObservationMixin):
     def _fill(self, ticked: Sequence[str]) -> None:
         segments = self._segments()
         kept = [identity in ticked for identity, _name in segments]
-        ticks = kept if any(kept) else self._defaults(segments)
+        ticks = kept if any(kept) else defaultTicksOf(self._node, segments)
         self._filling = True
         try:
             self._list.clear()
@@ -94,31 +79,6 @@ class SegmentList(slicer.util.VTKObservationMixin):
         height = max(self._list.sizeHintForRow(0), ROW_HEIGHT)
         self._list.setFixedHeight(rows * height + 2 * self._list.frameWidth + 2)
 
-    def _defaults(self, segments: list[tuple[str, str]]) -> list[bool]:
-        isLabelMap = self._node is not None and not self._node.IsA("vtkMRMLSegmentationNode")
-        if isLabelMap and {int(identity) for identity, _name in segments} == BRATS_LABELS:
-            return [int(identity) != BRATS_OEDEMA for identity, _name in segments]
-        return defaultTicks([name for _id, name in segments])
-
     def _segments(self) -> list[tuple[str, str]]:
         """(id, name) of each segment, in the node's order."""
-        if self._node is None:
-            return []
-        if self._node.IsA("vtkMRMLSegmentationNode"):
-            segmentation, ids = self._node.GetSegmentation(), vtk.vtkStringArray()
-            segmentation.GetSegmentIDs(ids)
-            found = [ids.GetValue(index) for index in range(ids.GetNumberOfValues())]
-            return [(identity, segmentation.GetSegment(identity).GetName() or identity) for identity in found]
-        return [(str(label), self._labelName(label)) for label in self._labels()]
-
-    def _labels(self) -> list[int]:
-        if self._node.GetImageData() is None:
-            return []
-        return [int(label) for label in np.unique(slicer.util.arrayFromVolume(self._node)) if label > 0]
-
-    def _labelName(self, label: int) -> str:
-        display = self._node.GetDisplayNode()
-        colours = display.GetColorNode() if display is not None else None
-        name = colours.GetColorName(label) if colours is not None else ""
-        plain = _("Label {number}").format(number=label)
-        return plain if not name or name in ("(none)", str(label)) else f"{plain}: {name}"
+        return [] if self._node is None else segmentsOf(self._node)
