@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ..imaging.grid import WORKING_GRID, Grid
-from .fusion import fluid_level, fuse
+from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
+from .fusion import beside_fluid, fluid_level, fuse, within_seam
 from .patient import Patient
 from .volume_prediction import CasePrediction
 
@@ -48,10 +48,13 @@ def _outcome_on(
     moved = _array(grid.resample(_working(_length(prediction.shift)), to_mni)) > 0
     weight = _array(grid.resample(_working(prediction.change), to_mni)) * brain
     own = _array(grid.resample(patient.scan, sitk.CompositeTransform([to_patient, moving, to_mni])))
-    brain_there = sitk.Cast(patient.brain_mni, sitk.sitkFloat32)
-    still_brain = _array(grid.resample(brain_there, sitk.CompositeTransform([moving, to_mni])))
+    deep_mni = TEMPLATE_GRID.image(within_seam(_array(patient.brain_mni)).astype(np.uint8))
+    inside, deep = (
+        _array(grid.resample(sitk.Cast(part, sitk.sitkFloat32), sitk.CompositeTransform([moving, to_mni])))
+        for part in (patient.brain_mni, deep_mni)
+    )
     fluid = float(patient.window.restore(np.asarray(fluid_level(patient.pre, patient.brain))))
-    own = np.where(moved, still_brain * own + (1.0 - still_brain) * fluid, own)
+    own = np.where(moved, beside_fluid(own, inside, deep, fluid), own)
     synthesised = _array(grid.resample(_working(prediction.synthesised), to_mni, sitk.sitkBSpline))
     image = fuse(own, patient.window.restore(np.clip(synthesised, 0.0, 1.0)), weight, brain)
     return image, ((weight > 0) | moved) & brain

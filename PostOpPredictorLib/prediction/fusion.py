@@ -37,9 +37,26 @@ def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray) -> Floa
         offsets = shift[moved][:, ::-1] / np.asarray(WORKING_GRID.spacing[::-1])
         positions = (np.argwhere(moved) + offsets).T
         pulled = ndimage.map_coordinates(image, positions, order=1, mode="nearest")
-        inside = ndimage.map_coordinates((brain > 0).astype(np.float32), positions, order=1, mode="nearest")
-        warped[moved] = inside * pulled + (1.0 - inside) * fluid_level(image, brain)
+        inside, deep = (
+            ndimage.map_coordinates(part.astype(np.float32), positions, order=1, mode="nearest")
+            for part in (brain > 0, within_seam(brain))
+        )
+        warped[moved] = beside_fluid(pulled, inside, deep, fluid_level(image, brain))
     return warped
+
+
+def within_seam(brain: np.ndarray) -> np.ndarray:
+    """The brain without its outermost voxels, bool: those are half background, and dark."""
+    return ndimage.binary_erosion(brain > 0, iterations=SEAM_VOXELS)
+
+
+def beside_fluid(own: np.ndarray, inside: np.ndarray, deep: np.ndarray, fluid: float) -> np.ndarray:
+    """Pulled tissue ``own`` with fluid where it came from beyond the brain, and no dark seam between the two.
+
+    ``inside`` and ``deep``: how much of each voxel came from the brain, and from ``within_seam`` of it, 0 to 1.
+    """
+    filled = inside * own + (1.0 - inside) * fluid
+    return deep * filled + (1.0 - deep) * np.maximum(filled, fluid)
 
 
 def fuse(own: np.ndarray, synthesised: np.ndarray, weight: np.ndarray, brain: np.ndarray) -> FloatArray:

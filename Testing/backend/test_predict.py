@@ -24,7 +24,7 @@ from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.prediction import patient as patient_module
 from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.full_resolution import predicted_in_mni, predicted_in_patient_space
-from PostOpPredictorLib.prediction.fusion import fluid_level
+from PostOpPredictorLib.prediction.fusion import fluid_level, warp_tissue
 from PostOpPredictorLib.prediction.instruction import Instruction
 from PostOpPredictorLib.prediction.outcome_volume import (
     CAVITY_LABELS,
@@ -336,6 +336,22 @@ def test_a_gap_is_as_dark_as_the_seam_of_fluid_around_the_brain() -> None:
     tissue[seam] = rng.uniform(0.01, 0.03, int(seam.sum()))
     assert fluid_level(tissue, brain) < 0.03
     assert fluid_level(tissue, np.zeros_like(brain)) == 0
+
+
+def test_no_dark_seam_lies_between_the_moved_brain_and_the_fluid_beside_it() -> None:
+    """The outermost voxels of a scan are half background; moved inwards they drew a black line."""
+    brain = np.zeros(WORKING_GRID.shape, np.uint8)
+    brain[30:60, 30:90, 30:90] = 1
+    image = brain * np.float32(0.6)
+    surface = (brain > 0) & ~ndimage.binary_erosion(brain > 0)
+    every_fifth = np.indices(brain.shape)[:2].sum(axis=0) % 5 == 0
+    image[surface] = np.where(every_fifth[surface], 0.0, 0.2)
+    shift = np.zeros((*WORKING_GRID.shape, 3), np.float32)
+    shift[..., 0] = -6.0
+    row = warp_tissue(image, shift, brain)[45, 60, 30:42]
+    fluid = fluid_level(image, brain)
+    assert fluid == pytest.approx(0.2) and np.allclose(row[:4], fluid), "pulled from beyond the brain"
+    assert row.min() >= fluid - 1e-6 and np.allclose(row[-4:], 0.6)
 
 
 def test_tissue_pulled_from_beyond_the_brain_is_fluid_and_never_skull(precedent: Instruction) -> None:
