@@ -17,6 +17,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .Errors import PredictionError
 from .Settings import TUMOUR_LABEL, PredictionInputs
+from .TumourSegments import defaultIds, segmentsOf
 
 LABELMAP = "Binary labelmap"
 
@@ -42,7 +43,7 @@ def exportInputs(inputs: PredictionInputs, folder: Path) -> ExportedFiles:
     """
     checkInputs(inputs)
     scan = worldVolume(inputs.volume)
-    tumour = _maskOf(inputs.tumour, inputs.segmentIds, scan)
+    tumour = _maskOf(inputs.tumour, _tumourIds(inputs), scan)
     if not tumour.any():
         raise PredictionError("bad_input", _emptySentence(inputs.tumour))
     files = ExportedFiles(folder / "scan.nrrd", folder / "tumour.nrrd", None)
@@ -86,6 +87,15 @@ def worldVolume(volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarV
 def nameOf(node: slicer.vtkMRMLNode) -> str:
     """The node's name, as far as it has one."""
     return node.GetName() or node.GetID() or node.GetClassName()
+
+
+def _tumourIds(inputs: PredictionInputs) -> tuple[str, ...]:
+    """The segments that were named, else those that the panel would tick."""
+    ids = tuple(inputs.segmentIds) or defaultIds(inputs.tumour)
+    if not ids and segmentsOf(inputs.tumour):
+        sentence = _("No segment of '{name}' is called a tumour core. Say which of its segments are to be resected.")
+        raise PredictionError("bad_input", sentence.format(name=nameOf(inputs.tumour)))
+    return ids
 
 
 def _brainIds(inputs: PredictionInputs) -> tuple[str, ...]:

@@ -72,9 +72,10 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
     ) -> PredictionNodes | PredictionRun:
         """Predict the post-operative scan of one patient.
 
-        ``volume``: T1-weighted scan before surgery. ``segmentation``: the tumour; ``segmentIds``: its segments (of a
-        label map: its labels as text), all when empty. The inputs are not changed. Raises ``PredictionError``, also
-        when nothing could be started; what goes wrong later comes to ``callbacks.failed`` when not waiting.
+        ``volume``: T1-weighted scan before surgery. ``segmentation``: the tumour; ``segmentIds``: the segments to be
+        resected (of a label map: its labels as text), when empty those that the panel would tick: the tumour core
+        without oedema, by their names. The inputs are not changed. Raises ``PredictionError``, also when nothing could
+        be started; what goes wrong later comes to ``callbacks.failed`` when not waiting.
 
         Waiting for the nodes:
 

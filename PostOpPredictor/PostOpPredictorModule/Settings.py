@@ -18,8 +18,9 @@ class PredictionInputs:
     """The patient.
 
     ``volume``: T1-weighted scan. ``tumour``: segmentation or label map. ``segmentIds``: the segments (of a label map:
-    the labels, as text) that together are the tumour core; empty means all of them. ``brainSegmentation`` and
-    ``brainSegmentId``: optional brain mask, which wins over the one that the backend would make.
+    the labels, as text) that together are the tumour core; empty means those that the panel would tick: all that are
+    named as tumour core, without such names all but oedema and brain. ``brainSegmentation`` and ``brainSegmentId``:
+    optional brain mask, which wins over the one that the backend would make.
     """
 
     volume: vtkMRMLScalarVolumeNode

@@ -76,7 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     plain = PredictionSettings()
     parser.add_argument("cases", type=Path, help="CSV table or folder of the cases")
     parser.add_argument("out", type=Path, help="folder for the results; made when it is not there")
-    parser.add_argument("--segments", default="", help="labels (1,4) or segment names that are the tumour core; all")
+    parser.add_argument(
+        "--segments",
+        default="",
+        help="labels (1,4) or segment names that are the tumour core; by their names, without oedema, when left out",
+    )
     parser.add_argument("--model", type=Path, help="model folder; the shipped one when left out")
     parser.add_argument("--library", type=Path, help="case library; the demonstration library when left out")
     parser.add_argument("--device", default=plain.device, choices=("auto", "cuda", "mps", "cpu"))

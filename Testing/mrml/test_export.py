@@ -166,10 +166,31 @@ def test_only_the_chosen_segments_are_the_tumour(
 def test_overlapping_segments_are_joined(tmp_path: Path, volume: Any, segmentation: Any, labels: np.ndarray) -> None:
     whole = segmentation.GetSegmentation().AddEmptySegment("whole", "whole")
     slicer.util.updateSegmentBinaryLabelmapFromArray((labels > 0).astype(np.uint8), segmentation, whole, volume)
-    _, mask = exported(tmp_path, volume, segmentation)
+    _, mask = exported(tmp_path, volume, segmentation, ("tumour", "necrosis", "whole"))
     assert (sitk.GetArrayFromImage(mask) == (labels > 0)).all()
     _, necrosis = exported(tmp_path, volume, segmentation, ("necrosis",))
     assert (sitk.GetArrayFromImage(necrosis) == (labels == 2)).all()
+
+
+def test_without_named_segments_the_tumour_is_what_the_panel_would_tick(
+    tmp_path: Path, volume: Any, labels: np.ndarray
+) -> None:
+    labels[5:7, 5:7, 5:7] = 3
+    tumour = add_segmentation(labels, volume, {1: "Enhancing tumour", 2: "Necrosis", 3: "Oedema"})
+    _, mask = exported(tmp_path, volume, tumour)
+    assert (sitk.GetArrayFromImage(mask) == np.isin(labels, (1, 2))).all()
+    alone = add_segmentation(labels, volume, {3: "Oedema"}, "only oedema")
+    with pytest.raises(PredictionError, match="'only oedema' is called a tumour core"):
+        exported(tmp_path, volume, alone)
+
+
+def test_without_named_labels_the_oedema_of_brats_is_no_tumour(tmp_path: Path, volume: Any, labels: np.ndarray) -> None:
+    brats = labels.copy()
+    brats[labels == 2] = 4
+    brats[5:7, 5:7, 5:7] = 2
+    node = slicer.util.addVolumeFromArray(brats, ijkToRAS=IJK_TO_RAS, nodeClassName="vtkMRMLLabelMapVolumeNode")
+    _, mask = exported(tmp_path, volume, node)
+    assert (sitk.GetArrayFromImage(mask) == np.isin(brats, (1, 4))).all()
 
 
 @pytest.mark.parametrize(("ids", "expected"), [((), (1, 2)), (("2",), (2,))])
