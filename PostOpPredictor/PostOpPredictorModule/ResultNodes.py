@@ -97,14 +97,21 @@ def nodesOfRun(scene: slicer.vtkMRMLScene, runId: str) -> PredictionNodes | None
 
 
 def showInSpace(nodes: PredictionNodes, space: str) -> None:
-    """Put the result where the patient lies in the scene ("patient"), or back into MNI space ("mni")."""
+    """Put the result where the patient lies in the scene ("patient"), or back into MNI space ("mni").
+
+    Raises ``ValueError``, and moves nothing, where the transform to the patient was removed from the scene.
+    """
     if space not in SPACES:
         raise ValueError(f"There is no space '{space}'. Choose one of {', '.join(SPACES)}.")
-    if space == "patient" and nodes.transformToPatient is None:
+    if space == "patient" and not _isInScene(nodes.transformToPatient):
         raise ValueError("The transform from MNI to the patient was removed from the scene, so only 'mni' is possible.")
     transformId = nodes.transformToPatient.GetID() if space == "patient" else None
     for node in nodes.displayed():
         node.SetAndObserveTransformNodeID(transformId)
+
+
+def _isInScene(node: Any) -> bool:
+    return node is not None and node.GetScene() is not None
 
 
 def spaceOf(nodes: PredictionNodes) -> str:

@@ -334,7 +334,10 @@ def test_nodes_that_the_user_removed_are_none(result: Any) -> None:
     (found,) = findResults(slicer.mrmlScene)
     assert found.outcome is None and found.precedents[0].post is None and found.cavity is not None
     showInSpace(found, "patient")
+    showInSpace(found, "mni")
     slicer.mrmlScene.RemoveNode(found.transformToPatient)
+    with pytest.raises(ValueError, match="transform"):
+        showInSpace(found, "patient")
     (found,) = findResults(slicer.mrmlScene)
     with pytest.raises(ValueError, match="transform"):
         showInSpace(found, "patient")

@@ -48,7 +48,10 @@ class FakeRun:
 
 
 class FakeLogic(ScriptedLoadableModuleLogic):
-    """Records what the panel asks for. ``refusal``: raised in the place of the next start."""
+    """Records what the panel asks for. ``refusal``: raised in the place of the next start.
+
+    ``immovable``: raised when a result is to be moved.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,6 +62,7 @@ class FakeLogic(ScriptedLoadableModuleLogic):
         self.inScene: list[Any] = []
         self.spaces: list[tuple[Any, str]] = []
         self.refusal: Exception | None = None
+        self.immovable: Exception | None = None
         self.cleanups = 0
 
     def getParameterNode(self) -> Any:
@@ -87,7 +91,11 @@ class FakeLogic(ScriptedLoadableModuleLogic):
             slicer.mrmlScene.RemoveNode(one.postop)
 
     def showInSpace(self, nodes: Any, space: str) -> None:
+        if self.immovable is not None:
+            raise self.immovable
         self.spaces.append((nodes, space))
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode") if space == "patient" else None
+        nodes.postop.SetAndObserveTransformNodeID(transform.GetID() if transform is not None else None)
 
     def cleanup(self) -> None:
         self.cleanups += 1

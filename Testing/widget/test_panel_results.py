@@ -126,7 +126,44 @@ def test_space_is_chosen_and_told_once(panel: Any, show: Callable[..., Any], log
     result = show()
     panel.ui.resultSpaceComboBox.currentIndex = 1
     panel.ui.seedSpinBox.value = 9
-    assert logic.spaces == [(result, "mni"), (result, "patient")]
+    assert logic.spaces == [(result, "patient")]
+
+
+def test_a_new_result_goes_where_the_results_are_shown(panel: Any, show: Callable[..., Any], logic: Any) -> None:
+    show("run-1")
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    second = show("run-2")
+    assert logic.spaces[1:] == [(second, "patient")]
+    assert panel.ui.resultSpaceComboBox.currentIndex == 1
+
+
+def test_opening_the_module_tells_where_the_result_is_and_moves_nothing(
+    patient: Any, scene: Any, logic: Any, open_panel: Callable[[], Any]
+) -> None:
+    from panel_fakes import fake_result
+
+    result = fake_result()
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    result.postop.SetAndObserveTransformNodeID(transform.GetID())
+    logic.inScene.append(result)
+    panel = open_panel()
+    panel.ui.seedSpinBox.value = 9
+    assert panel.ui.resultSpaceComboBox.currentIndex == 1
+    assert logic.spaces == []
+    assert result.postop.GetTransformNodeID() == transform.GetID()
+
+
+def test_space_that_is_not_possible_is_said_and_not_shown_as_chosen(
+    panel: Any, show: Callable[..., Any], logic: Any
+) -> None:
+    result = show()
+    logic.immovable = ValueError("The transform from MNI to the patient was removed from the scene.")
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    assert panel.ui.messageLabel.text == str(logic.immovable)
+    assert panel.ui.resultSpaceComboBox.currentIndex == 0
+    logic.immovable = None
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    assert logic.spaces == [(result, "patient")], "the next choice is tried again"
 
 
 def test_newer_result_is_shown_and_the_older_can_be_chosen(panel: Any, show: Callable[..., Any]) -> None:

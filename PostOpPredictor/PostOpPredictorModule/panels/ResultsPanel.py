@@ -9,6 +9,8 @@ import qt
 from slicer.i18n import tr as _
 
 from ..CompareLayout import ORIENTATIONS
+from ..ParameterNode import ResultSpace
+from ..ResultNodes import spaceOf
 from .MessagePanel import MessagePanel
 
 ROW_HEIGHT, MOST_ROWS = 24, 6
@@ -25,7 +27,7 @@ class ResultsPanel:
         self._parameters: Any = None
         self._results: list[Any] = []
         self._filling = False
-        self._placed: tuple[str, str] | None = None
+        self._space = "mni"  # the chosen space as it was when the panel looked last
         self.nodes: Any = None
         ui.noSimilarCaseLabel.styleSheet = _WARNING
         ui.syntheticLabel.styleSheet = "font-weight: bold; color: #d98200;"
@@ -56,16 +58,33 @@ class ResultsPanel:
         self.nodes = next((one for one in self._results if one.runId == wanted), next(iter(self._results), None))
         if self._compare.isShown and self.nodes is None:
             self.resetView()
+        if prefer is not None and self.nodes is not None and self._parameters is not None:
+            # What the user chose for the results goes for a new one too.
+            self._place(self._parameters.resultSpace.value)
         self._show()
 
     def update(self) -> None:
-        """The parameter node changed: show the result in the chosen space."""
+        """The parameter node changed: move the result if the user chose another space for it."""
         if self.nodes is None or self._parameters is None:
             return
-        wanted = (self.nodes.runId, self._parameters.resultSpace.value)
-        if wanted != self._placed:
-            self._placed = wanted
-            self._logic.showInSpace(self.nodes, wanted[1])
+        wanted = self._parameters.resultSpace.value
+        if wanted != self._space:
+            self._place(wanted)
+            self._showSpace()
+
+    def _place(self, space: str) -> None:
+        """Move the result that is shown; where that is not possible it stays, and the panel says why."""
+        try:
+            if spaceOf(self.nodes) != space:
+                self._logic.showInSpace(self.nodes, space)
+        except ValueError as error:
+            self._messages.show("error", str(error))
+
+    def _showSpace(self) -> None:
+        """The list says where the result lies, whoever put it there; nothing moves by that."""
+        self._space = spaceOf(self.nodes)
+        if self._parameters is not None:
+            self._parameters.resultSpace = ResultSpace(self._space)
 
     def resetView(self) -> None:
         """Bring the layout back that there was before the comparison."""
@@ -96,7 +115,7 @@ class ResultsPanel:
             self._fillPrecedents()
         finally:
             self._filling = False
-        self.update()
+        self._showSpace()
         self.compareChanged()
 
     def _fillResults(self) -> None:
