@@ -130,7 +130,7 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
         shownAs = {str(files.volume): f"'{nameOf(inputs.volume)}'", str(files.tumour): f"'{nameOf(inputs.tumour)}'"}
         if inputs.brainSegmentation is not None:
             shownAs[str(files.brain)] = f"'{nameOf(inputs.brainSegmentation)}'"
-        return self._start(
+        run = self._start(
             folder,
             "predict",
             options,
@@ -139,6 +139,9 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
             settings=settings,
             shownAs=shownAs,
         )
+        # Examining the computer and making a library have nothing to do with the scene.
+        self._closeObservation = (scene, scene.AddObserver(scene.StartCloseEvent, self._onSceneCloses))
+        return run
 
     def runDoctor(self, callbacks: RunCallbacks) -> PredictionRun:
         """Let the backend examine the computer; the run's result is ``{"well": bool, "findings": [...]}``."""
@@ -177,8 +180,6 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
 
     def _start(self, folder: Path, *job: Any, **more: Any) -> PredictionRun:
         self._run = PredictionRun(folder, *job, ended=self._onEnded, timer=self._timer, **more)
-        scene = slicer.mrmlScene
-        self._closeObservation = (scene, scene.AddObserver(scene.StartCloseEvent, self._onSceneCloses))
         return self._run
 
     def _onEnded(self, _run: PredictionRun) -> None:

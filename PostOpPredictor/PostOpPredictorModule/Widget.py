@@ -40,8 +40,8 @@ _SECTION_BY_CODE = {
 class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
     """One prediction at a time; the panel stays usable while it runs, also from other modules.
 
-    A second click on the button cancels. Closing the scene, reloading the module and leaving Slicer stop the run.
-    ``logicFactory``, ``compareViewFactory`` and ``installer`` are for tests.
+    A second click on the button cancels. Closing the scene stops a prediction; reloading the module and leaving
+    Slicer stop every run. ``logicFactory``, ``compareViewFactory`` and ``installer`` are for tests.
     """
 
     def __init__(
@@ -98,9 +98,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._disconnectGui()
 
     def onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
-        """The scene is about to be closed, and the parameter node with it; the run of that scene stops."""
-        if self._run is not None:
-            self._run.cancel()
+        """The scene is about to be closed, and the parameter node with it; the logic stops a prediction by itself."""
         self.compareView.reset()
         self.setParameterNode(None)
 

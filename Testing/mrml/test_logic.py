@@ -219,6 +219,23 @@ def test_closing_the_scene_stops_the_run_and_nothing_is_added(
     assert markedNodes(slicer.mrmlScene) == [] and logic.currentRun is None
 
 
+@pytest.mark.parametrize("start", ["runDoctor", "makeDemonstrationLibrary"])
+def test_closing_the_scene_leaves_a_run_alone_that_has_nothing_to_do_with_it(
+    logic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    script, go = tmp_path / "waits.py", tmp_path / "go"
+    script.write_text(
+        f"{BEGINNING}\nwhile not Path({str(go)!r}).exists(): time.sleep(0.01)\nsay('result', cases=20)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(BackendProcess, "backendCommand", lambda job: [sys.executable, str(script), str(job)])
+    run = getattr(logic, start)(Told().callbacks)
+    slicer.mrmlScene.Clear(False)
+    assert run.isRunning and logic.currentRun is run
+    go.touch()
+    assert run.wait() == {"cases": 20}
+
+
 def test_closing_the_scene_while_the_result_is_added_leaves_nothing(
     logic: Any, patient: tuple[Any, Any], quick_backend: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
