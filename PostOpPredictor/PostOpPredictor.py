@@ -18,6 +18,7 @@ if hasattr(getattr(slicer, "modules", None), "PostOpPredictorInstance"):
     for name in [name for name in sys.modules if name.partition(".")[0] == "PostOpPredictorModule"]:
         del sys.modules[name]
 
+from PostOpPredictorModule.CompareLayout import leaveSavedLayout
 from PostOpPredictorModule.Logic import PostOpPredictorLogic
 from PostOpPredictorModule.SampleData import registerSampleData
 from PostOpPredictorModule.SelfTest import PostOpPredictorTest
@@ -45,3 +46,4 @@ class PostOpPredictor(ScriptedLoadableModule):
             "Brain Imaging Centre, Montreal Neurological Institute."
         ).format(paper="<i>Pre-to-Post Operative MRI Generation with Retrieval-based Visual In-Context Learning</i>")
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", leaveSavedLayout)

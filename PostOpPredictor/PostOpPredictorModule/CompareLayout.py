@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+import slicer
 from slicer.i18n import tr as _
 
 VIEW_GROUP = 5500
@@ -65,6 +66,19 @@ def layoutId(precedents: int) -> int:
 def isCompareLayout(number: int) -> bool:
     """Whether ``number`` is one of ours."""
     return LAYOUT_WITHOUT_PRECEDENTS <= number <= LAYOUT_WITHOUT_PRECEDENTS + MOST_PRECEDENTS
+
+
+def leaveSavedLayout() -> None:
+    """To be called when the application has started: nobody knows our layout yet.
+
+    Slicer starts in the layout in which it was left, and without a description of it that is a window without views.
+    """
+    layoutManager = slicer.app.layoutManager()
+    if layoutManager is None:
+        return
+    layoutNode = layoutManager.layoutLogic().GetLayoutNode()
+    if isCompareLayout(layoutNode.GetViewArrangement()):
+        layoutNode.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutInitialView)
 
 
 def layoutXml(slots: Sequence[CompareSlot]) -> str:

@@ -15,7 +15,15 @@ import slicer.util
 import vtk
 from offscreen_layout import OffscreenLayoutManager
 from phantom_prediction import BRAIN_AT, BRAIN_AXES, TUMOUR_AT, ball, phantom_prediction
-from PostOpPredictorModule.CompareLayout import PREDICTED, PREOP, VIEW_GROUP, afterTag, beforeTag, layoutId
+from PostOpPredictorModule.CompareLayout import (
+    PREDICTED,
+    PREOP,
+    VIEW_GROUP,
+    afterTag,
+    beforeTag,
+    layoutId,
+    leaveSavedLayout,
+)
 from PostOpPredictorModule.CompareView import CompareView
 from PostOpPredictorModule.CompareWindowLevel import CompareWindowLevel
 from PostOpPredictorModule.ResultNodes import PredictionNodes
@@ -662,3 +670,21 @@ def test_slicers_own_layout_manager_is_used_when_none_is_given(
     view = CompareView(afterLayout=lambda action: action())
     view.show(prediction)
     assert list(layout_manager.boxes()) == [PREOP, PREDICTED, beforeTag(1), afterTag(1)]
+
+
+@pytest.mark.parametrize(("saved", "expected"), [(layoutId(1), "InitialView"), (OTHER, "OneUpRedSliceView")])
+def test_slicer_left_in_our_layout_starts_with_views(
+    monkeypatch: pytest.MonkeyPatch, layout_manager: OffscreenLayoutManager, saved: int, expected: str
+) -> None:
+    """As the main window does it: by number, before our layout has a description."""
+    layout_manager.setLayout(saved)
+    monkeypatch.setattr(slicer, "app", application_with(layout_manager), raising=False)
+    leaveSavedLayout()
+    arrangement = layout_manager.layoutLogic().GetLayoutNode().GetViewArrangement()
+    assert arrangement == getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{expected}")
+    assert "Red" in layout_manager.boxes()
+
+
+def test_there_is_no_layout_to_leave_without_a_main_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slicer, "app", application_with(None), raising=False)
+    leaveSavedLayout()

@@ -142,8 +142,9 @@ def test_the_four_classes_have_the_names_that_slicer_looks_for(described: Simple
         assert issubclass(found, base) and found.__name__ == f"PostOpPredictor{ending}"
 
 
-def test_sample_data_is_registered_when_the_application_has_started(described: SimpleNamespace) -> None:
-    assert described.connected == [("startupCompleted()", described.file.registerSampleData)]
+def test_what_waits_until_the_application_has_started(described: SimpleNamespace) -> None:
+    slots = [described.file.registerSampleData, described.file.leaveSavedLayout]
+    assert described.connected == [("startupCompleted()", slot) for slot in slots]
 
 
 def test_the_module_file_is_a_page(project_root: Path) -> None:
