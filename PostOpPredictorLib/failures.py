@@ -11,6 +11,7 @@ from .atomic_files import whole_file
 from .errors import Cancelled, InputError, OutOfMemory, PostOpError, StorageError
 from .shipped import user_cache
 
+MOST_CAUSES = 10
 CANCELLED_SENTENCE = "Cancelled; nothing half-written was left."
 
 
@@ -32,6 +33,21 @@ def as_postop_error(error: BaseException) -> PostOpError:
         if known is not None:
             return known
     return PostOpError(_internal_sentence(error))
+
+
+def trace_without_data(error: BaseException) -> str:
+    """Where ``error`` and its causes arose: types, places and lines of the program.
+
+    Messages are left out, and so are folders above the program, because paths may hold names of patients.
+    """
+    told = []
+    cause: BaseException | None = error
+    while cause is not None and len(told) < MOST_CAUSES:
+        frames = traceback.extract_tb(cause.__traceback__)
+        places = [f"  {'/'.join(Path(one.filename).parts[-2:])}:{one.lineno} {one.name}: {one.line}" for one in frames]
+        told.append("\n".join([*places, type(cause).__name__]))
+        cause = cause.__cause__ or cause.__context__
+    return "\nwhile handling\n".join(told)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -71,7 +87,7 @@ def _write_log(error: BaseException) -> Path | None:
     log = user_cache() / "logs" / f"error-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.log"
     try:
         with whole_file(log) as temporary:
-            temporary.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            temporary.write_text(trace_without_data(error) + "\n", encoding="utf-8")
     except (OSError, PostOpError):
         return None
     return log

@@ -1,4 +1,4 @@
-"""Which patients a batch predicts: read from a table or from a folder, refused as a whole when it is not clear."""
+"""Which patients a batch predicts: read from a table or from a folder, refused as a whole when names are not clear."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ _SAFE_ID = re.compile(r"[^\W_][\w. -]*")
 
 @dataclass(frozen=True)
 class BatchCase:
-    """Files of one patient; ``caseId`` names the results and is all that they tell about who it is."""
+    """Files of one patient; ``caseId`` names the results and is all that they tell about who it is.
+
+    ``problem``: a sentence when the files are not clear; ``pre`` or ``tumour`` is None only then.
+    """
 
     caseId: str
-    pre: Path
-    tumour: Path
+    pre: Path | None
+    tumour: Path | None
     brain: Path | None = None
+    problem: str = ""
 
 
 def readCases(source: Path) -> list[BatchCase]:
@@ -32,7 +36,8 @@ def readCases(source: Path) -> list[BatchCase]:
     A table has the columns ``pre`` and ``tumour``, and may have ``id`` and ``brain``; relative paths start at its
     folder. A row without id is called case-001, ... by its number, never by its file: that may bear a patient's name.
     A folder holds one folder per case, whose name is the id, with ``pre``, ``tumour`` and, if wanted, ``brain`` as
-    .nii, .nii.gz, .nrrd, .mha (the masks also as .seg.nrrd).
+    .nii, .nii.gz, .nrrd, .mha (the masks also as .seg.nrrd). A case whose files are missing or not clear has a
+    ``problem`` and does not keep the others back.
     """
     if source.is_dir():
         cases = [_caseOfFolder(folder) for folder in sorted(source.iterdir()) if _mayBeCase(folder)]
@@ -51,11 +56,14 @@ def _mayBeCase(folder: Path) -> bool:
 
 
 def _caseOfFolder(folder: Path) -> BatchCase:
-    found = {role: _fileCalled(folder, names) for role, names in ROLES.items()}
+    try:
+        found = {role: _fileCalled(folder, names) for role, names in ROLES.items()}
+    except ValueError as error:
+        return BatchCase(folder.name, None, None, problem=str(error))
     pre, tumour = found["pre"], found["tumour"]
     if pre is None or tumour is None:
         sentence = _("The folder of the case '{case}' needs the files pre and tumour (.nii.gz, .nrrd, ...).")
-        raise ValueError(sentence.format(case=folder.name))
+        return BatchCase(folder.name, None, None, problem=sentence.format(case=folder.name))
     return BatchCase(folder.name, pre, tumour, found["brain"])
 
 
@@ -87,10 +95,11 @@ def _cell(value: str | list[str] | None) -> str:
 
 
 def _caseOfRow(number: int, row: dict[str, str], folder: Path) -> BatchCase:
-    if not row["pre"] or not row["tumour"]:
-        raise ValueError(_("Row {number} of the table names no scan or no tumour. Fill it in.").format(number=number))
-    brain = folder / Path(row["brain"]).expanduser() if row.get("brain") else None
     caseId = row.get("id") or f"case-{number:03d}"
+    if not row["pre"] or not row["tumour"]:
+        sentence = _("Row {number} of the table names no scan or no tumour. Fill it in.").format(number=number)
+        return BatchCase(caseId, None, None, problem=sentence)
+    brain = folder / Path(row["brain"]).expanduser() if row.get("brain") else None
     return BatchCase(caseId, folder / Path(row["pre"]).expanduser(), folder / Path(row["tumour"]).expanduser(), brain)
 
 

@@ -35,6 +35,8 @@ from PostOpPredictorModule.Errors import PredictionError
 from PostOpPredictorModule.Logic import PostOpPredictorLogic
 from PostOpPredictorModule.Settings import PredictionSettings
 
+from PostOpPredictorLib.failures import trace_without_data
+
 ALL_DONE, SOME_FAILED, NOTHING_BEGUN = 0, 1, 2
 FIGURES = "figures.csv"
 STORAGE = {
@@ -114,21 +116,31 @@ def _predictCase(
         nodes = logic.predict(volume, tumour, segments, brainSegmentation=brain, settings=_settings(chosen))
         _saveScene(_sceneFile(chosen.out, case))
     except PredictionError as error:
-        figures.addFailure(case.caseId, error.code, error.message, time.monotonic() - began)
-        print(f"  failed: {error.message}", file=sys.stderr, flush=True)
-        return False
-    except (OSError, RuntimeError) as error:
-        figures.addFailure(case.caseId, "storage", str(error), time.monotonic() - began)
-        print(f"  failed: {error}", file=sys.stderr, flush=True)
-        return False
+        return _failed(figures, case, error, began)
+    except OSError as error:
+        # Not its whole text: that names the file, and so perhaps the patient.
+        sentence = f"A file or folder could not be read or written ({error.strerror or type(error).__name__})."
+        return _failed(figures, case, PredictionError("storage", sentence), began)
+    except Exception as error:
+        print(trace_without_data(error), file=sys.stderr)
+        sentence = f"Something went wrong inside the module ({type(error).__name__}). The log says where; report it."
+        return _failed(figures, case, PredictionError("internal", sentence), began)
     finally:
         slicer.mrmlScene.Clear(False)
     figures.addResult(case.caseId, nodes.summary, nodes.warnings, time.monotonic() - began)
     return True
 
 
+def _failed(figures: FiguresTable, case: BatchCase, error: PredictionError, began: float) -> bool:
+    figures.addFailure(case.caseId, error.code, error.message, time.monotonic() - began)
+    print(f"  failed: {error.message}", file=sys.stderr, flush=True)
+    return False
+
+
 def _loaded(case: BatchCase) -> tuple:
     """Scan, tumour and brain mask as nodes that are named after the case and know nothing of their files."""
+    if case.pre is None or case.tumour is None:
+        raise PredictionError("bad_input", case.problem)
     volume = _read(case.pre, "vtkMRMLScalarVolumeNode", f"{case.caseId} pre-op", "scan")
     tumour = _read(case.tumour, _maskClass(case.tumour), f"{case.caseId} tumour", "tumour mask")
     if case.brain is None:
@@ -174,7 +186,7 @@ def _saveScene(path: Path) -> None:
     try:
         slicer.mrmlScene.SetURL(str(folder / f"{path.stem}.mrml"))
         if not slicer.mrmlScene.WriteToMRB(str(folder / path.name)):
-            raise RuntimeError("The scene could not be saved. Free some space on the disk.")
+            raise PredictionError("storage", "The scene could not be saved. Free some space on the disk.")
         os.replace(folder / path.name, path)
     finally:
         slicer.mrmlScene.SetURL("")

@@ -136,16 +136,20 @@ def test_with_json_every_failure_is_the_last_json_line(
     assert err == ""
 
 
-def test_an_unexpected_error_leaves_its_traceback_in_a_log(
+def test_an_unexpected_error_leaves_where_it_arose_in_a_log_and_no_name(
     a_command: Callable[..., None], capfd: pytest.CaptureFixture[str], a_cache_of_its_own: Path
 ) -> None:
-    a_command(raising(ZeroDivisionError("unforeseen")))
+    cause = KeyError("/data/DOE JANE/pre.nii.gz")
+    error = ZeroDivisionError("DOE JANE.nii.gz is odd")
+    error.__cause__ = cause
+    a_command(raising(error))
     application.run(["fake"])
     sentence = capfd.readouterr().err.splitlines()[-1]
     named = [log for log in (a_cache_of_its_own / "logs").iterdir() if str(log) in sentence]
     assert len(named) == 1
     text = named[0].read_text()
-    assert "Traceback" in text and "unforeseen" in text
+    assert "ZeroDivisionError" in text and "KeyError" in text and "cli/app.py:" in text
+    assert "DOE" not in text and "/data" not in text and str(Path(__file__).parents[2]) not in text
     assert "Traceback" not in sentence
 
 

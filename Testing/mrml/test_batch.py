@@ -235,7 +235,6 @@ def test_a_table_is_read_with_relative_paths_and_optional_columns(tmp_path: Path
         ("id,pre\n1,a\n", "columns pre and tumour"),
         ("", "columns pre and tumour"),
         ("id,pre,tumour\n", "no case"),
-        ("id,pre,tumour\n1,a,\n", "Row 1"),
         ("id,pre,tumour\n../../x,a,b\n", "cannot be the name"),
         ("id,pre,tumour\n.hidden,a,b\n", "cannot be the name"),
         ("id,pre,tumour\na/b,a,b\n", "cannot be the name"),
@@ -254,13 +253,66 @@ def test_a_folder_that_is_not_clear_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "pre.nrrd").touch()
-    with pytest.raises(ValueError, match="'one' needs"):
-        readCases(tmp_path)
+    (incomplete,) = readCases(tmp_path)
+    assert incomplete.caseId == "one" and "'one' needs" in incomplete.problem
     (tmp_path / "one" / "tumour.nrrd").touch()
-    assert [case.caseId for case in readCases(tmp_path)] == ["one"]
+    assert [(case.caseId, case.problem) for case in readCases(tmp_path)] == [("one", "")]
     (tmp_path / "one" / "TUMOR.seg.nrrd").touch()
-    with pytest.raises(ValueError, match="several files for tumour"):
-        readCases(tmp_path)
+    assert "several files for tumour" in readCases(tmp_path)[0].problem
+
+
+def test_a_row_without_files_keeps_the_others_not_back(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("id,pre,tumour\n1,a,\n2,a,b\n")
+    first, second = readCases(tmp_path / "cases.csv")
+    assert first.problem.startswith("Row 1 ") and second.problem == ""
+
+
+def small_cases(folder: Path, *names: str) -> Path:
+    """Case folders with a small scan and a tumour in it."""
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[5:9, 5:9, 5:9] = 1
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        sitk.WriteImage(sitk.GetImageFromArray(labels * 100), str(folder / name / "pre.nii.gz"))
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(folder / name / "tumour.nii.gz"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError("/data/DOE^JANE/scan.nii.gz"), "internal"),
+        (ValueError("/data/DOE^JANE/scan.nii.gz is odd"), "internal"),
+        (OSError(28, "No space left on device", "/data/DOE^JANE/scan.nii.gz"), "storage"),
+    ],
+)
+def test_whatever_happens_to_a_case_is_a_row_without_names_and_the_next_one_goes_on(
+    predict_cases: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    code: str,
+) -> None:
+    folder = small_cases(tmp_path / "cases", "first", "second")
+    (folder / "empty").mkdir()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(predict_cases.PostOpPredictorLogic, "predict", broken)
+    assert predict_cases.main([str(folder), str(tmp_path / "out")]) == 1
+    rows = figures(tmp_path / "out")
+    assert {name: row["error_code"] for name, row in rows.items()} == {
+        "empty": "bad_input",
+        "first": code,
+        "second": code,
+    }
+    assert "needs the files pre and tumour" in rows["empty"]["sentence"]
+    said = capsys.readouterr().err
+    for text in (said, (tmp_path / "out" / "figures.csv").read_text()):
+        assert "DOE" not in text and "/data" not in text
+    assert (": broken" in said or "broken: " in said) == (code == "internal"), "the log says where it happened"
 
 
 def test_a_table_of_figures_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
