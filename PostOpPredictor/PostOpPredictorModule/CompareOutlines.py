@@ -9,6 +9,8 @@ import slicer
 import vtk
 
 OUTLINE_THICKNESS = 2
+KEPT_OUT = "PostOpPredictor.KeptOutOfCompareViews"
+"""Marks a display node whose list of views is ours, also in a scene that was saved meanwhile."""
 _A_VIEW_OF_THE_USER = "vtkMRMLSliceNodeRed"
 """Named where the scene has no other view than ours: an empty list would mean all views."""
 
@@ -29,6 +31,7 @@ class CompareOutlines:
 
     A display node without a list of views shows in all of them, so all others of the scene get a list of the views
     that are not ours while the outlines are shown; ``remove()`` empties it again, unless somebody else changed it.
+    (Slicer does not say when it saves a scene, so such lists may be saved: ``freeSavedDisplays`` empties them.)
     """
 
     def __init__(self, scene: Any, viewIds: set[str]) -> None:
@@ -68,6 +71,7 @@ class CompareOutlines:
         for outline in self._outlines:
             self._takeAway(outline)
         for display, views in self._restricted:
+            display.RemoveAttribute(KEPT_OUT)
             if display.GetScene() is not None and views == set(display.GetViewNodeIDs()):
                 display.RemoveAllViewNodeIDs()
         self._outlines, self._ownDisplays, self._restricted, self._observers = [], [], [], []
@@ -98,12 +102,14 @@ class CompareOutlines:
                 self._scene.RemoveNode(node)
 
     def _keepOut(self, display: Any) -> None:
+        _free(display)
         if display in self._ownDisplays or display.GetNumberOfViewNodeIDs() > 0:
             return
         others = {node.GetID() for node in _nodesOf(self._scene, "vtkMRMLAbstractViewNode")} - self._viewIds
         views = others or {_A_VIEW_OF_THE_USER}
         self._restricted.append((display, views))
         _addViews(display, views)
+        display.SetAttribute(KEPT_OUT, "1")
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAdded(self, _scene: Any, _event: str, node: Any) -> None:
@@ -122,6 +128,18 @@ class CompareOutlines:
         for outline in [one for one in self._outlines if one.original is node]:
             self._outlines.remove(outline)
             self._takeAway(outline)
+
+
+def freeSavedDisplays(scene: Any) -> None:
+    """Give the display nodes their views back that were saved while the compare view was shown; not while it is."""
+    for display in _nodesOf(scene, "vtkMRMLSegmentationDisplayNode"):
+        _free(display)
+
+
+def _free(display: Any) -> None:
+    if display.GetAttribute(KEPT_OUT):
+        display.RemoveAttribute(KEPT_OUT)
+        display.RemoveAllViewNodeIDs()
 
 
 def _addViews(display: Any, viewIds: set[str]) -> None:

@@ -11,6 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
+from .CompareOutlines import freeSavedDisplays
 from .CompareView import CompareView
 from .Errors import PredictionError
 from .Installation import Installer, SlicerInstaller
@@ -77,6 +78,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneImported)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
+        self._freeSavedDisplays()
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -155,8 +157,13 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
 
     def _onSceneImported(self, caller: Any = None, event: Any = None) -> None:
         """Results may have come with the scene."""
+        self._freeSavedDisplays()
         if self._parameterNode is not None:
             self.resultsPanel.refresh()
+
+    def _freeSavedDisplays(self) -> None:
+        if not self.compareView.isShown:
+            freeSavedDisplays(slicer.mrmlScene)
 
     def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
         """The user may have removed the result that is shown."""

@@ -24,6 +24,7 @@ from PostOpPredictorModule.CompareLayout import (
     layoutId,
     leaveSavedLayout,
 )
+from PostOpPredictorModule.CompareOutlines import KEPT_OUT, freeSavedDisplays
 from PostOpPredictorModule.CompareView import CompareView
 from PostOpPredictorModule.CompareWindowLevel import CompareWindowLevel
 from PostOpPredictorModule.ResultNodes import PredictionNodes
@@ -650,6 +651,37 @@ def test_a_scene_saved_meanwhile_holds_nothing_of_the_comparison(
     assert "Tumour outline" not in names
     singletons = [node.GetSingletonTag() or "" for node in slicer.util.getNodesByClass("vtkMRMLNode")]
     assert not any(tag.startswith("PostOpCompare") for tag in singletons)
+
+
+def test_outlines_of_a_scene_saved_meanwhile_show_in_all_views_again(
+    shown: CompareView, user_segmentation: Any, layout_manager: OffscreenLayoutManager, tmp_path: Path
+) -> None:
+    assert user_segmentation.GetDisplayNode().GetViewNodeIDs()
+    write_scene(tmp_path / "saved.mrb")
+    shown.reset()
+    assert user_segmentation.GetDisplayNode().GetAttribute(KEPT_OUT) is None
+    slicer.mrmlScene.Clear(False)
+    layout_manager.setLayout(OTHER)
+    assert slicer.mrmlScene.ReadFromMRB(str(tmp_path / "saved.mrb"))
+    display = slicer.mrmlScene.GetFirstNodeByName("The user's").GetDisplayNode()
+    chosen = slicer.mrmlScene.GetFirstNodeByName("Tumour").GetDisplayNode()
+    chosen.RemoveAttribute(KEPT_OUT)
+    chosen.RemoveAllViewNodeIDs()
+    chosen.AddViewNodeID("vtkMRMLSliceNodeRed")
+    freeSavedDisplays(slicer.mrmlScene)
+    assert display.GetViewNodeIDs() == ()
+    assert chosen.GetViewNodeIDs() == ("vtkMRMLSliceNodeRed",), "the user's own choice stays"
+
+
+def test_outlines_that_come_from_such_a_scene_are_ours_again_afterwards(
+    compare_view: CompareView, prediction: PredictionNodes, user_segmentation: Any
+) -> None:
+    display = user_segmentation.GetDisplayNode()
+    display.SetAttribute(KEPT_OUT, "1")
+    display.AddViewNodeID("vtkMRMLSliceNodeYellow")
+    compare_view.show(prediction)
+    compare_view.reset()
+    assert display.GetViewNodeIDs() == ()
 
 
 def test_without_a_main_window_a_sentence_says_why_there_is_no_comparison(

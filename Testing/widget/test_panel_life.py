@@ -28,6 +28,28 @@ def test_closing_the_scene_empties_the_panel_and_leaves_the_run_to_the_logic(
     assert panel.ui.segmentList.count == 0
 
 
+def test_views_that_a_saved_comparison_left_out_are_given_back(
+    patient: Any, scene: Any, compare_view: Any, open_panel: Callable[[], Any]
+) -> None:
+    from PostOpPredictorModule.CompareOutlines import KEPT_OUT
+
+    def leave_out() -> None:
+        display.SetAttribute(KEPT_OUT, "1")
+        display.AddViewNodeID("vtkMRMLSliceNodeRed")
+
+    display = patient.tumour.GetDisplayNode()
+    leave_out()
+    open_panel()
+    assert display.GetViewNodeIDs() == (), "of a scene that was there before the module"
+    leave_out()
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert display.GetViewNodeIDs() == ()
+    compare_view.isShown = True
+    leave_out()
+    scene.InvokeEvent(scene.EndImportEvent)
+    assert display.GetViewNodeIDs(), "the comparison that is shown still needs it"
+
+
 def test_next_patient_works_after_the_scene_was_closed(panel: Any, logic: Any, scene: Any) -> None:
     scene.Clear(False)
     other = panel_host.add_patient("T1 of another", "Tumour of another")
