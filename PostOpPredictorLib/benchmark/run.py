@@ -98,21 +98,16 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     library = CaseLibrary.open(request.library)
     chosen = chosen_cases(library.cases, request.split, request.limit)
     queries = measurable(chosen, request.sequence, request.split)
+    instructive = _instructive(library, request.sequence)
     perceptual, lpips_reason = load_lpips(request.lpips_weights)
     workshop = _workshop(request)
     refuse_another_setting(workshop.folder, _training_setting(request, workshop))
     workshop.train_autoencoder(progress)
     for entry in entries:
         workshop.train(entry, progress)
-    bench = _bench(request, library, perceptual, progress)
+    bench = _bench(request, library, instructive, perceptual, progress)
     rows = _rows(entries, workshop, Sampling(request.seed, request.sampling_steps, request.raw))
-    results: dict[str, dict[str, CaseMeasures]] = {}
-    costs: dict[str, Cost] = {}
-    for row in rows:
-        results |= bench.measure_all([row.row], queries, progress)
-        if row.entry is not None:
-            costs[row.entry.key] = _cost(row, row.entry, workshop, request, queries[0], bench)
-        release([row])
+    results, costs = _measured(rows, workshop, request, queries, bench, progress)
     progress.stage("Writing the tables")
     cohorts = [
         benchmark_cohort(cohort, rows, costs, results, queries, request.resamples, request.seed)
@@ -127,6 +122,34 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     )
     paths = write_benchmark(result, bench, queries, request.out, request.figure_patients)
     return {**paths, "systems": len(entries), "patients": sum(block.cohort.patients for block in cohorts)}
+
+
+def _measured(
+    rows: Sequence[BenchmarkRow],
+    workshop: Workshop,
+    request: BenchmarkRequest,
+    queries: Sequence[LibraryCase],
+    bench: Bench,
+    progress: Progress,
+) -> tuple[dict[str, dict[str, CaseMeasures]], dict[str, Cost]]:
+    """Row after row, so that one model at a time is in memory."""
+    results: dict[str, dict[str, CaseMeasures]] = {}
+    costs: dict[str, Cost] = {}
+    for row in rows:
+        results |= bench.measure_all([row.row], queries, progress)
+        if row.entry is not None:
+            costs[row.entry.key] = _cost(row, row.entry, workshop, request, queries[0], bench)
+        release([row])
+    return results, costs
+
+
+def _instructive(library: CaseLibrary, sequence: str) -> list[LibraryCase]:
+    found = [case for case in library.cases if case.split == PRECEDENTS_FROM and sequence in case.sequences]
+    if not found:
+        raise InputError(
+            f"The library has no training patient with a {sequence} scan to follow. See 'postop library split'."
+        )
+    return found
 
 
 def _workshop(request: BenchmarkRequest) -> Workshop:
@@ -157,14 +180,13 @@ def _rows(entries: Sequence[Entry], workshop: Workshop, sampling: Sampling) -> l
     return [*trivial_benchmark_rows(), *ceiling, *(trained_row(entry, workshop, sampling) for entry in entries)]
 
 
-def _bench(request: BenchmarkRequest, library: CaseLibrary, perceptual: Any, progress: Progress) -> Bench:
-    instructive = [
-        case for case in library.cases if case.split == PRECEDENTS_FROM and request.sequence in case.sequences
-    ]
-    if not instructive:
-        raise InputError(
-            f"The library has no training patient with a {request.sequence} scan to follow. Split it first."
-        )
+def _bench(
+    request: BenchmarkRequest,
+    library: CaseLibrary,
+    instructive: Sequence[LibraryCase],
+    perceptual: Any,
+    progress: Progress,
+) -> Bench:
     by_image = ImageEmbedding(library, request.sequence, progress)
     found_by = {**finders(library, request.seed, progress), Retrieval.IMAGE: BestPrecedent(library.cases, by_image)}
     weights = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in request.lpips_weights]

@@ -293,6 +293,16 @@ def test_impossible_requests_are_a_sentence(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_library_without_training_patients_is_refused_before_anything_is_trained(
+    cohort: Path, tmp_path: Path
+) -> None:
+    alone = CaseLibrary.create(tmp_path / "alone")
+    alone.add(made_up_case("secret-9", box((46, 50), (50, 60), (30, 40)), split="test"))
+    with pytest.raises(InputError, match="no training patient with a T1w scan"):
+        benchmark(a_request(cohort, tmp_path / "out", library=alone.folder), SilentProgress())
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_names_what_is_wrong(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--data", str(cohort / "slices.safetensors"), "--library", str(tmp_path / "none")]
     assert run(["benchmark", *options, "--budget", "10", "--out", str(tmp_path / "out")]) == 2

@@ -13,7 +13,7 @@ from PostOpPredictorLib.model.layouts import quadrant
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.triplet import TripletBatch
 from PostOpPredictorLib.training.config import TrainingConfig
-from PostOpPredictorLib.training.losses import latent_weight, denoising_loss, known_channels, rendering_loss
+from PostOpPredictorLib.training.losses import denoising_loss, known_channels, latent_weight, rendering_loss
 from PostOpPredictorLib.training.slices import PreparedSlices, TrainingBatch
 
 
