@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .Errors import PredictionError
+from .ResultAttributes import ROLE
 from .Settings import TUMOUR_LABEL, PredictionInputs
 from .TumourSegments import defaultIds, segmentsOf
 
@@ -67,6 +68,9 @@ def checkInputs(inputs: PredictionInputs) -> None:
         if node is not None and node.GetScene() is None:
             sentence = _("'{name}' is not in the scene any more. Choose another node.")
             raise PredictionError("input_removed", sentence.format(name=nameOf(node)))
+        if node is not None and node.GetAttribute(ROLE):
+            sentence = _("'{name}' belongs to the result of a prediction. Choose the patient's own images.")
+            raise PredictionError("bad_input", sentence.format(name=nameOf(node)))
     _checkVolume(inputs.volume)
     _checkTumour(inputs.tumour, inputs.segmentIds)
     if inputs.brainSegmentation is not None:

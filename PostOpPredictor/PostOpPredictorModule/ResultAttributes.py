@@ -30,6 +30,11 @@ PATIENT_ROLES = (
 )
 SYNTHETIC_ROLES = frozenset({"postop", "cavity", "outcome", "cavityProbability", "uncertainty"})
 PRECEDENT_ROLES = ("precedent-pre", "precedent-post", "precedent-tumour", "precedent-cavity")
+SIMULATED_ROLES = {
+    "phantom": frozenset(PRECEDENT_ROLES),
+    "semi-real": frozenset({"precedent-post", "precedent-cavity"}),
+}
+"""What of a precedent is simulated, by the source of its case; of "real" ones nothing is."""
 
 
 def markNode(
@@ -42,10 +47,16 @@ def markNode(
     """Mark ``node`` as a result; ``record`` says how it came about and holds nothing about who the patient is."""
     node.SetAttribute(ROLE, role)
     node.SetAttribute(RUN_ID, runId)
-    node.SetAttribute(SYNTHETIC, "1" if role in SYNTHETIC_ROLES else "0")
+    isSynthetic = role in SYNTHETIC_ROLES or isSimulated(role, record)
+    node.SetAttribute(SYNTHETIC, "1" if isSynthetic else "0")
     node.SetAttribute(PROVENANCE, json.dumps(record, ensure_ascii=False, sort_keys=True))
     if rank is not None:
         node.SetAttribute(RANK, str(rank))
+
+
+def isSimulated(role: str, record: Mapping[str, Any]) -> bool:
+    """Whether a precedent's node shows no real patient; ``record`` is what the library says of the case."""
+    return role in SIMULATED_ROLES.get(str(record.get("source", "")), frozenset())
 
 
 def recordOf(node: slicer.vtkMRMLNode) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from .NodeBuilding import fillSegmentation, fillVolume
 from .PrecedentsTable import fillPrecedentsTable
-from .ResultAttributes import RUN_ID, SOURCE, markNode
+from .ResultAttributes import RUN_ID, SOURCE, isSimulated, markNode
 from .ResultFiles import ImageData, PrecedentFiles, ResultFiles
 from .ResultNodes import PredictionNodes, nodesOfRun, removeRun
 from .Terminology import cavityTerms, outcomeTerms, tumourTerms
@@ -110,10 +110,13 @@ class ResultImport:
         item: int | None = None,
     ) -> slicer.vtkMRMLNode:
         """A new node, marked before anything else happens to it, so that it is found again if something fails."""
+        record = self._record if record is None else record
+        if isSimulated(role, record):
+            name = _("{name} (simulated)").format(name=name)
         node = self.scene.CreateNodeByClass(className)
         node.UnRegister(None)
         node.SetName(self.scene.GenerateUniqueName(name))
-        markNode(node, role, self.runId, self._record if record is None else record, rank)
+        markNode(node, role, self.runId, record, rank)
         self.scene.AddNode(node)
         if self.source is not None:
             node.SetNodeReferenceID(SOURCE, self.source.GetID())

@@ -328,6 +328,13 @@ def scan_as_tumour(scene: Any, volume: Any) -> tuple[Any, Any, tuple[str, ...]]:
     return volume, slicer.util.addVolumeFromArray(np.ones(SHAPE, np.int16), name="bad"), ()
 
 
+def result_as_scan(scene: Any, volume: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    tumour = add_segmentation(np.ones(SHAPE, np.uint8), volume, {1: "tumour"})
+    volume.SetName("bad")
+    volume.SetAttribute("PostOpPredictor.Role", "preop")
+    return volume, tumour, ()
+
+
 def label_map_without_labels(scene: Any, volume: Any) -> tuple[Any, Any, tuple[str, ...]]:
     empty = np.zeros(SHAPE, np.uint8)
     return volume, slicer.util.addVolumeFromArray(empty, name="bad", nodeClassName="vtkMRMLLabelMapVolumeNode"), ()
@@ -346,6 +353,7 @@ def label_map_without_labels(scene: Any, volume: Any) -> tuple[Any, Any, tuple[s
         volume_without_voxels,
         single_slice,
         scan_as_tumour,
+        result_as_scan,
         label_map_without_labels,
     ],
 )

@@ -128,6 +128,29 @@ def test_synthetic_nodes_say_so_in_name_and_attribute(result: Any) -> None:
         assert ("synthetic" in node.GetName()) == expected
 
 
+@pytest.mark.parametrize(
+    ("source", "simulated"),
+    [
+        ("phantom", {"pre", "post", "tumour", "cavity"}),
+        ("semi-real", {"post", "cavity"}),
+        ("real", set()),
+        ("", set()),
+    ],
+)
+def test_what_is_simulated_of_a_precedent_is_said_in_name_and_attribute(
+    scene: Any, prediction: FinishedPrediction, source: str, simulated: set[str]
+) -> None:
+    adding = import_of(prediction)
+    first = adding.files.precedents[0]
+    first = dataclasses.replace(first, record=dict(first.record) | {"source": source})
+    adding.files = dataclasses.replace(adding.files, precedents=(first,))
+    (precedent,) = through(adding.steps()).precedents
+    for part in ("pre", "post", "tumour", "cavity"):
+        node = getattr(precedent, part)
+        assert node.GetAttribute(SYNTHETIC) == ("1" if part in simulated else "0"), part
+        assert ("(simulated)" in node.GetName()) == (part in simulated), part
+
+
 def test_provenance_tells_how_and_not_who(
     result: Any, patient: tuple[Any, Any], prediction: FinishedPrediction
 ) -> None:

@@ -133,6 +133,14 @@ def test_a_synthetic_image_is_no_input(panel: Any, patient: Any) -> None:
     assert "synthetic image" in panel.ui.predictButton.toolTip
 
 
+@pytest.mark.parametrize("part", ["volume", "tumour"])
+def test_what_a_prediction_added_is_no_input(panel: Any, patient: Any, part: str) -> None:
+    node = getattr(patient, part)
+    node.SetAttribute("PostOpPredictor.Role", "preop")
+    panel._updateReason()
+    assert f"'{node.GetName()}' belongs to the result" in panel.ui.predictButton.toolTip
+
+
 def test_results_are_not_chosen_by_themselves(scene: Any, open_panel: Callable[[], Any]) -> None:
     from panel_fakes import fake_result
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..ResultAttributes import SYNTHETIC
+from ..ResultAttributes import ROLE, SYNTHETIC
 from ..Settings import PredictionInputs
 from .SegmentList import SegmentList
 
@@ -58,6 +58,11 @@ class InputsPanel:
             return _("'{name}' is a synthetic image. Choose the patient's own scan.").format(
                 name=parameters.inputVolume.GetName()
             )
+        chosen = (parameters.inputVolume, parameters.tumour, parameters.brainSegmentation)
+        result = next((node for node in chosen if node is not None and node.GetAttribute(ROLE)), None)
+        if result is not None:
+            sentence = _("'{name}' belongs to the result of a prediction. Choose the patient's own images.")
+            return sentence.format(name=result.GetName())
         if parameters.inputVolume.GetImageData() is None:
             return _("The scan '{name}' holds no image.").format(name=parameters.inputVolume.GetName())
         if parameters.tumour is None:
