@@ -45,7 +45,8 @@ def _outcome_on(
     moving = sitk.DisplacementFieldTransform(WORKING_GRID.image(prediction.shift.astype(np.float64)))
     to_patient = patient.registration.transform
     brain = _array(grid.resample(patient.brain_mni, to_mni, sitk.sitkNearestNeighbor)) > 0
-    moved = _array(grid.resample(_working(_length(prediction.shift)), to_mni)) > 0
+    moved_mm = _array(grid.resample(_working(_length(prediction.shift)), to_mni))
+    moved = moved_mm > 0
     weight = _array(grid.resample(_working(prediction.change), to_mni)) * brain
     own = _array(grid.resample(patient.scan, sitk.CompositeTransform([to_patient, moving, to_mni])))
     deep_mni = TEMPLATE_GRID.image(within_seam(_array(patient.brain_mni)).astype(np.uint8))
@@ -54,7 +55,7 @@ def _outcome_on(
         for part in (patient.brain_mni, deep_mni)
     )
     fluid = float(patient.window.restore(np.asarray(fluid_level(patient.pre, patient.brain))))
-    own = np.where(moved, beside_fluid(own, inside, deep, fluid), own)
+    own = np.where(moved, beside_fluid(own, inside, deep, moved_mm, fluid), own)
     synthesised = _array(grid.resample(_working(prediction.synthesised), to_mni, sitk.sitkBSpline))
     image = fuse(own, patient.window.restore(np.clip(synthesised, 0.0, 1.0)), weight, brain)
     return image, ((weight > 0) | moved) & brain

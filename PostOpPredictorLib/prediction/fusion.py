@@ -11,6 +11,7 @@ from ..imaging.grid import WORKING_GRID
 CSF_PERCENTILE = 5.0
 SEAM_PERCENTILE = 25.0
 SEAM_VOXELS = 2
+SEAM_KEPT_MM, SEAM_FADES_MM = 1.0, 2.0
 
 
 def fluid_level(image: np.ndarray, brain: np.ndarray) -> float:
@@ -41,7 +42,9 @@ def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray) -> Floa
             ndimage.map_coordinates(part.astype(np.float32), positions, order=1, mode="nearest")
             for part in (brain > 0, within_seam(brain))
         )
-        warped[moved] = beside_fluid(pulled, inside, deep, fluid_level(image, brain))
+        warped[moved] = beside_fluid(
+            pulled, inside, deep, np.linalg.norm(shift[moved], axis=-1), fluid_level(image, brain)
+        )
     return warped
 
 
@@ -50,13 +53,17 @@ def within_seam(brain: np.ndarray) -> np.ndarray:
     return ndimage.binary_erosion(brain > 0, iterations=SEAM_VOXELS)
 
 
-def beside_fluid(own: np.ndarray, inside: np.ndarray, deep: np.ndarray, fluid: float) -> np.ndarray:
+def beside_fluid(
+    own: np.ndarray, inside: np.ndarray, deep: np.ndarray, moved_mm: np.ndarray, fluid: float
+) -> np.ndarray:
     """Pulled tissue ``own`` with fluid where it came from beyond the brain, and no dark seam between the two.
 
-    ``inside`` and ``deep``: how much of each voxel came from the brain, and from ``within_seam`` of it, 0 to 1.
+    ``inside`` and ``deep``: how much of each voxel came from the brain, and from ``within_seam`` of it, 0 to 1. A
+    surface that hardly moved (``moved_mm``) keeps its own seam.
     """
     filled = inside * own + (1.0 - inside) * fluid
-    return deep * filled + (1.0 - deep) * np.maximum(filled, fluid)
+    seam = (1.0 - deep) * np.clip((moved_mm - SEAM_KEPT_MM) / SEAM_FADES_MM, 0.0, 1.0)
+    return filled + seam * (np.maximum(filled, fluid) - filled)
 
 
 def fuse(own: np.ndarray, synthesised: np.ndarray, weight: np.ndarray, brain: np.ndarray) -> FloatArray:

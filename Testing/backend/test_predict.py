@@ -352,6 +352,8 @@ def test_no_dark_seam_lies_between_the_moved_brain_and_the_fluid_beside_it() -> 
     fluid = fluid_level(image, brain)
     assert fluid == pytest.approx(0.2) and np.allclose(row[:4], fluid), "pulled from beyond the brain"
     assert row.min() >= fluid - 1e-6 and np.allclose(row[-4:], 0.6)
+    shift[..., 0] = -0.5
+    assert warp_tissue(image, shift, brain)[45, 60, 30] < 0.15, "a surface that hardly moved keeps its own seam"
 
 
 def test_tissue_pulled_from_beyond_the_brain_is_fluid_and_never_skull(precedent: Instruction) -> None:
