@@ -15,8 +15,9 @@ LAYOUT_WITHOUT_PRECEDENTS = 5500
 """The layout with k precedents has this number plus k."""
 MOST_PRECEDENTS = 10
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
-PREOP = "PostOpComparePreOp"
-PREDICTED = "PostOpComparePredicted"
+_OUR_VIEWS = "PostOpCompare"
+PREOP = f"{_OUR_VIEWS}PreOp"
+PREDICTED = f"{_OUR_VIEWS}Predicted"
 
 _PREOP_COLOUR = "#8FB8E8"
 _PREDICTED_COLOUR = "#F2A541"
@@ -36,12 +37,17 @@ class CompareSlot:
 
 def beforeTag(place: int) -> str:
     """The view of the scan before surgery of the precedent in column ``place`` (1 is the first)."""
-    return f"PostOpCompareBefore{place}"
+    return f"{_OUR_VIEWS}Before{place}"
 
 
 def afterTag(place: int) -> str:
     """The view of the scan after surgery of the precedent in column ``place`` (1 is the first)."""
-    return f"PostOpCompareAfter{place}"
+    return f"{_OUR_VIEWS}After{place}"
+
+
+def isCompareViewName(name: str | None) -> bool:
+    """Whether the slice view ``name`` is one of ours."""
+    return bool(name) and name.startswith(_OUR_VIEWS)
 
 
 def slotsFor(ranks: Sequence[int]) -> list[CompareSlot]:

@@ -198,5 +198,5 @@ def fake_result(run_id: str = "run-1", precedents: int = 3, **summary: Any) -> A
         for rank in range(1, precedents + 1)
     ]
     return SimpleNamespace(
-        runId=run_id, postop=volume, precedents=tuple(found), summary={**SUMMARY, **summary}, warnings=()
+        runId=run_id, postop=volume, source=None, precedents=tuple(found), summary={**SUMMARY, **summary}, warnings=()
     )

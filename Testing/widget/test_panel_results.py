@@ -166,6 +166,58 @@ def test_space_that_is_not_possible_is_said_and_not_shown_as_chosen(
     assert logic.spaces == [(result, "patient")], "the next choice is tried again"
 
 
+@pytest.fixture
+def views(patient: Any, scene: Any) -> dict[str, Any]:
+    """Slice views by name: one of the user's that shows another scan over the patient's, an empty one, one of ours."""
+    made = {}
+    for name in ("Red", "Green", "PostOpComparePreOp"):
+        made[name] = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+        made[name].SetLayoutName(name)
+    made["Red"].SetBackgroundVolumeID(patient.volume.GetID())
+    made["Red"].SetForegroundVolumeID(scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "FLAIR").GetID())
+    made["Red"].SetForegroundOpacity(0.25)
+    return made
+
+
+def shown_in(view: Any) -> tuple[str | None, str | None, float]:
+    return view.GetBackgroundVolumeID(), view.GetForegroundVolumeID(), view.GetForegroundOpacity()
+
+
+def test_in_patient_space_the_result_lies_over_the_scan_until_it_is_taken_back(
+    panel: Any, show: Callable[..., Any], patient: Any, views: dict[str, Any]
+) -> None:
+    before = {name: shown_in(view) for name, view in views.items()}
+    assert None not in before["Red"]
+    result = show()
+    result.source = patient.volume
+    assert {name: shown_in(view) for name, view in views.items()} == before, "nothing is shown unasked"
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    scan, predicted = patient.volume.GetID(), result.postop.GetID()
+    assert shown_in(views["Red"]) == shown_in(views["Green"]) == (scan, predicted, 0.5)
+    assert shown_in(views["PostOpComparePreOp"]) == before["PostOpComparePreOp"]
+    panel.ui.resultSpaceComboBox.currentIndex = 0
+    assert shown_in(views["Red"]) == before["Red"]
+    assert shown_in(views["Green"])[1:] == before["Green"][1:]
+
+
+def test_removed_result_lies_over_the_scan_no_more(panel: Any, show: Callable[..., Any], views: dict[str, Any]) -> None:
+    before = shown_in(views["Red"])
+    show()
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    panel.ui.removeResultsButton.click()
+    assert shown_in(views["Red"]) == before
+
+
+def test_foreground_that_the_user_chose_meanwhile_stays(
+    panel: Any, show: Callable[..., Any], patient: Any, views: dict[str, Any]
+) -> None:
+    show()
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    views["Red"].SetForegroundVolumeID(patient.volume.GetID())
+    panel.ui.resultSpaceComboBox.currentIndex = 0
+    assert views["Red"].GetForegroundVolumeID() == patient.volume.GetID()
+
+
 def test_newer_result_is_shown_and_the_older_can_be_chosen(panel: Any, show: Callable[..., Any]) -> None:
     show("run-1", cavity_ml=10.0)
     assert not panel.ui.resultComboBox.visible
@@ -189,6 +241,18 @@ def test_remove_results_removes_this_one_and_resets_the_view(
     assert panel.resultsPanel.nodes is first
     panel.ui.removeResultsButton.click()
     assert not panel.ui.resultsCollapsibleButton.visible
+
+
+def test_remove_says_what_it_removes_and_what_stays(panel: Any, show: Callable[..., Any]) -> None:
+    show("run-1")
+    button = panel.ui.removeResultsButton
+    assert button.text == "Remove results"
+    show("run-2")
+    assert button.text == "Remove this prediction"
+    assert "only 'T1ce predicted post-op (run-2)'" in button.toolTip
+    assert "1 other prediction(s) stay" in button.toolTip
+    button.click()
+    assert button.text == "Remove results"
 
 
 def test_result_that_the_user_deletes_is_shown_no_more(

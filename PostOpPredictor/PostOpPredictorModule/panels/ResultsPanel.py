@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from ..CompareLayout import ORIENTATIONS
 from ..ParameterNode import ResultSpace
 from ..ResultNodes import spaceOf
+from ..ScanOverlay import ScanOverlay
 from .MessagePanel import MessagePanel
 
 ROW_HEIGHT, MOST_ROWS = 24, 6
@@ -28,6 +29,7 @@ class ResultsPanel:
         self._results: list[Any] = []
         self._filling = False
         self._space = "mni"  # the chosen space as it was when the panel looked last
+        self._overlay = ScanOverlay()
         self.nodes: Any = None
         ui.noSimilarCaseLabel.styleSheet = _WARNING
         ui.syntheticLabel.styleSheet = "font-weight: bold; color: #d98200;"
@@ -73,12 +75,17 @@ class ResultsPanel:
             self._showSpace()
 
     def _place(self, space: str) -> None:
-        """Move the result that is shown; where that is not possible it stays, and the panel says why."""
+        """Move the result, in patient space over the scan; where that is not possible it stays, and it is said why."""
         try:
             if spaceOf(self.nodes) != space:
                 self._logic.showInSpace(self.nodes, space)
         except ValueError as error:
             self._messages.show("error", str(error))
+            return
+        if space == "patient":
+            self._overlay.show(self.nodes)
+        else:
+            self._overlay.remove()
 
     def _showSpace(self) -> None:
         """The list says where the result lies, whoever put it there; nothing moves by that."""
@@ -124,7 +131,13 @@ class ResultsPanel:
         for one in self._results:
             box.addItem(one.postop.GetName())
         box.currentIndex = self._results.index(self.nodes)
-        box.visible = len(self._results) > 1
+        others = len(self._results) - 1
+        box.visible = others > 0
+        text = _("Removes '{name}' and everything that belongs to it from the scene.")
+        if others:
+            text = _("Removes only '{name}' and what belongs to it; {count} other prediction(s) stay in the scene.")
+        self._ui.removeResultsButton.toolTip = text.format(name=self.nodes.postop.GetName(), count=others)
+        self._ui.removeResultsButton.text = _("Remove this prediction") if others else _("Remove results")
 
     def _fillPrecedents(self) -> None:
         table, precedents = self._ui.precedentsTable, self.nodes.precedents
@@ -191,6 +204,7 @@ class ResultsPanel:
         if self.nodes is None:
             return
         self.resetView()
+        self._overlay.remove()
         self._logic.removeResults(self.nodes)
         self.nodes = None
         self.refresh()
