@@ -40,7 +40,7 @@ def trace_without_data(error: BaseException) -> str:
 
     Messages are left out, and so are folders above the program, because paths may hold names of patients.
     """
-    told = []
+    told: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(told) < MOST_CAUSES:
         frames = traceback.extract_tb(cause.__traceback__)

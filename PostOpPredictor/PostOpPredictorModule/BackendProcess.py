@@ -29,7 +29,13 @@ SECONDS_TO_STOP = 0.5
 SECONDS_TO_CLEAN_UP = 0.5
 """After this too it is killed."""
 SECONDS_FOR_LAST_LINES = 0.5
-"""How long the output of a process that has ended is waited for when a child of it still holds the pipe."""
+"""How long a process that has ended may say nothing, when a child of it still holds the pipe, until all is over."""
+MOST_SECONDS_FOR_LAST_LINES = 10.0
+"""After this all is over though a child still talks."""
+SECONDS_FOR_READERS = 0.002
+SECONDS_FOR_LAST_READERS = 0.02
+"""What a look waits for the reading threads. Where the application keeps Python's lock (the GIL) while it handles
+events, they get it only now."""
 
 
 def backendFolder() -> Path:
@@ -79,6 +85,7 @@ class BackendProcess:
         self._signalled = False
         self._killed = False
         self._endedAt: float | None = None
+        self._lastLineAt = 0.0
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
@@ -106,11 +113,12 @@ class BackendProcess:
         What is no object of the protocol comes as ``{"type": "log", "text": ...}``.
         """
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while (now := time.monotonic()) < end:
             try:
-                fromStdout, line = self._lines.get_nowait()
+                fromStdout, line = self._lines.get(timeout=SECONDS_FOR_READERS)
             except queue.Empty:
                 return
+            self._lastLineAt = now
             message = parsedLine(line, fromStdout)
             if message is not None:
                 yield message
@@ -122,12 +130,20 @@ class BackendProcess:
             return False
         if self._endedAt is None:
             self._endedAt = time.monotonic()
-        reading = any(reader.is_alive() for reader in self._readers)
-        late = time.monotonic() - self._endedAt > SECONDS_FOR_LAST_LINES
-        if (reading and not late) or not (self._lines.empty() or self._killed):
+        if not self._killed and not self._allRead(self._endedAt):
             return False
         self.kill()
         return True
+
+    def _allRead(self, endedAt: float) -> bool:
+        for reader in self._readers:
+            reader.join(SECONDS_FOR_LAST_READERS)
+        now = time.monotonic()
+        if now - endedAt > MOST_SECONDS_FOR_LAST_LINES:
+            return True
+        reading = any(reader.is_alive() for reader in self._readers)
+        late = now - max(endedAt, self._lastLineAt) > SECONDS_FOR_LAST_LINES
+        return (late or not reading) and self._lines.empty()
 
     def cancel(self) -> None:
         """Ask the process to stop; ``poll`` insists when it does not. A second call changes nothing."""
@@ -137,8 +153,13 @@ class BackendProcess:
                 self._cancelFile.touch()
 
     def kill(self) -> None:
-        """End the process and everything it started, at once, and wait until it is gone; harmless when it is."""
+        """End the process and everything it started, at once, and wait until it is gone.
+
+        A second call does nothing: the number of a group that is gone may belong to somebody else's processes by then.
+        """
         self._abandoned.set()
+        if self._killed and self._process.returncode is not None:
+            return
         self._killed = True
         _killTree(self._process)
         with contextlib.suppress(subprocess.TimeoutExpired):

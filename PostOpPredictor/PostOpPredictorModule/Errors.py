@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LOG_TAIL_LINES = 40
 FEWER_SAMPLES = 2
+LAUNCHERS_WORDS = "exit abnormally"
+"""What the launcher PythonSlicer says when a signal ended its Python; it then ends with exit code 1 itself."""
 _MISSING_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
@@ -61,7 +63,7 @@ def errorOfSilentEnd(exitCode: int | None, logLines: list[str]) -> PredictionErr
     package = missingPackage(tail)
     if package is not None:
         return PredictionError("missing_package", missingPackageSentence(package), tail)
-    killed = exitCode in (-9, 137)
+    killed = exitCode in (-9, 137) or any(LAUNCHERS_WORDS in line for line in tail)
     advice = (
         _("Most often the computer ran out of memory: close other programs, or choose fewer samples.")
         if killed

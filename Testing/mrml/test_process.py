@@ -94,6 +94,20 @@ def test_a_backend_that_the_system_killed_speaks_of_memory() -> None:
     assert "memory" in error.message
 
 
+def test_a_kill_behind_slicers_launcher_speaks_of_memory_too() -> None:
+    """The launcher PythonSlicer survives its Python: it says so and ends with 1."""
+    error = failure_of(
+        fake_run("""
+        killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        if subprocess.run([sys.executable, "-c", killed]).returncode < 0:
+            print("error: [" + sys.executable + "] exit abnormally - Report the problem.", file=sys.stderr)
+            sys.exit(1)
+    """)
+    )
+    assert (error.code, "exit code 1" in error.message, "memory" in error.message) == ("crashed", True, True)
+    assert "memory" not in failure_of(fake_run("sys.exit(1)")).message
+
+
 def test_a_missing_package_is_named() -> None:
     assert "torch" in failure_of(fake_run("import torch_that_is_not_there.nn")).message
     said = 'say("error", code="internal", message="Something (ModuleNotFoundError: No module named \'diffusers\').")'
@@ -222,6 +236,60 @@ def test_a_child_that_outlives_the_backend_is_ended_and_does_not_hold_the_run() 
     child = run.wait()["child"]
     assert time.monotonic() - began < 10
     wait_until(lambda: not is_running(child), 1.0)
+
+
+def talking_child(seconds: float, last: str = "pass") -> str:
+    """A backend that ends at once, while its child says a line now and then."""
+    child = (
+        "import json, time\n"
+        f"end = time.monotonic() + {seconds}\n"
+        "while time.monotonic() < end:\n    time.sleep(0.2); print('still here', flush=True)\n"
+        f"{last}\n"
+    )
+    return f"child = subprocess.Popen([sys.executable, '-c', {child!r}])"
+
+
+def test_lines_that_come_long_after_the_end_are_waited_for_while_they_come() -> None:
+    last = "print(json.dumps({'type': 'result', 'ok': 1}), flush=True)"
+    assert fake_run(talking_child(1.5, last)).wait() == {"ok": 1}
+
+
+def test_a_child_that_talks_without_end_does_not_hold_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BackendProcess, "MOST_SECONDS_FOR_LAST_LINES", 1.0)
+    run = fake_run(f'{talking_child(600.0)}\nsay("result", child=child.pid)')
+    began = time.monotonic()
+    child = run.wait()["child"]
+    assert time.monotonic() - began < 10
+    wait_until(lambda: not is_running(child), 1.0)
+
+
+def test_a_look_after_the_end_gives_the_reading_threads_time(tmp_path: Path) -> None:
+    """As where threads of Python run only while the main thread waits."""
+    process = BackendProcess.BackendProcess([sys.executable, "-c", "pass"], tmp_path / "cancel")
+    wait_until(lambda: process._process.poll() is not None)
+
+    class Thread:
+        alive = True
+
+        def join(self, _seconds: float) -> None:
+            self.alive = False
+
+        def is_alive(self) -> bool:
+            return self.alive
+
+    process._readers = [Thread()]
+    assert process.poll()
+
+
+def test_a_group_is_killed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its number may belong to other processes later."""
+    killed: list[int] = []
+    monkeypatch.setattr(BackendProcess, "_killTree", lambda process: killed.append(process.pid))
+    process = BackendProcess.BackendProcess([sys.executable, "-c", "pass"], tmp_path / "cancel")
+    wait_until(process.poll)
+    process.kill()
+    process.kill()
+    assert killed == [process.pid]
 
 
 def test_the_process_has_a_group_of_its_own_and_the_settings_it_needs() -> None:
