@@ -57,6 +57,16 @@ def test_the_folder_that_was_typed_last_is_the_one_that_is_described(
     wait_until(lambda: panel.ui.modelFactsLabel.text.startswith("mine, 19 MB"))
 
 
+def test_another_spelling_of_the_chosen_folder_stays_as_it_was_typed(panel: Any, tmp_path: Path) -> None:
+    """As "C:/model" does on Windows, where Python says "C:\\model"."""
+    line = panel.ui.modelPathLineEdit
+    line.currentPath = f"{tmp_path}/models/"
+    assert line.currentPath == f"{tmp_path}/models/"
+    assert panel.logic.getParameterNode().modelFolder == tmp_path / "models"
+    panel.ui.modelShippedButton.click()
+    assert line.currentPath == ""
+
+
 def test_library_says_cases_and_size(panel: Any, a_library: Path, wait_until: Callable[..., None]) -> None:
     panel.ui.libraryPathLineEdit.currentPath = str(a_library)
     wait_until(lambda: panel.ui.libraryFactsLabel.text == "cases, 2 cases, 2 MB")

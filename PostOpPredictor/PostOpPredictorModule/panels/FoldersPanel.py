@@ -62,9 +62,10 @@ class FoldersPanel:
             (self._ui.libraryPathLineEdit, "libraryFolder"),
         ):
             chosen = chosenFolder(getattr(self._parameters, name))
-            text = "" if chosen is None else str(chosen)
-            if line.currentPath != text:
-                line.currentPath = text
+            # Compared as folders: the line has slashes on Windows too, and the user may be about to type on.
+            isShown = line.currentPath == "" if chosen is None else Path(line.currentPath) == chosen
+            if not isShown:
+                line.currentPath = "" if chosen is None else str(chosen)
         if folders != self._shown:
             self._shown = folders
             self.examine()
