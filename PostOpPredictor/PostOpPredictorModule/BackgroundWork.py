@@ -9,6 +9,8 @@ from typing import Any
 import qt
 
 MILLISECONDS_BETWEEN_LOOKS = 50
+SECONDS_TO_LEND = 0.01
+"""Slicer may hold Python's lock while its event loop runs; the thread then works only while a look lends it."""
 
 
 class BackgroundWork:
@@ -43,6 +45,8 @@ class BackgroundWork:
             self._answer = (None, error)
 
     def _look(self, *_args: Any) -> None:
+        if self._answer is None:
+            self._thread.join(SECONDS_TO_LEND)
         if self._answer is None:
             return
         self._timer.stop()
