@@ -208,6 +208,21 @@ def test_removed_result_lies_over_the_scan_no_more(panel: Any, show: Callable[..
     assert shown_in(views["Red"]) == before
 
 
+def test_another_result_or_scene_takes_the_prediction_off_the_scan(
+    panel: Any, show: Callable[..., Any], views: dict[str, Any]
+) -> None:
+    before = shown_in(views["Red"])
+    show("run-1")
+    show("run-2")
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    panel.ui.resultComboBox.currentIndex = 1
+    assert shown_in(views["Red"]) == before
+    panel.ui.resultSpaceComboBox.currentIndex = 1
+    assert shown_in(views["Red"]) != before
+    panel.setParameterNode(None)
+    assert shown_in(views["Red"]) == before
+
+
 def test_foreground_that_the_user_chose_meanwhile_stays(
     panel: Any, show: Callable[..., Any], patient: Any, views: dict[str, Any]
 ) -> None:

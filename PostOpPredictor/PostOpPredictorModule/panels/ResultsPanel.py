@@ -60,7 +60,9 @@ class ResultsPanel:
         self.nodes = next((one for one in self._results if one.runId == wanted), next(iter(self._results), None))
         if self._compare.isShown and self.nodes is None:
             self.resetView()
-        if prefer is not None and self.nodes is not None and self._parameters is not None:
+        if self.nodes is None:
+            self._overlay.remove()
+        elif prefer is not None and self._parameters is not None:
             # What the user chose for the results goes for a new one too.
             self._place(self._parameters.resultSpace.value)
         self._show()
@@ -172,6 +174,7 @@ class ResultsPanel:
     def _onResult(self, index: int, *_args: Any) -> None:
         if self._filling or not 0 <= index < len(self._results):
             return
+        self._overlay.remove()
         self.nodes = self._results[index]
         self._show()
         if self._compare.isShown:
