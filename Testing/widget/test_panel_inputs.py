@@ -114,6 +114,42 @@ def test_label_map_lists_its_labels(panel: Any, patient: Any, logic: Any) -> Non
     assert (inputs.tumour, inputs.segmentIds) == (node, ("1", "4"))
 
 
+def test_label_that_is_drawn_or_erased_in_a_label_map_appears_or_goes(panel: Any, patient: Any) -> None:
+    import slicer.util
+
+    labels = np.zeros(panel_host.SHAPE, np.uint8)
+    labels[2:4] = 1
+    node = slicer.util.addVolumeFromArray(labels, name="Labels", nodeClassName="vtkMRMLLabelMapVolumeNode")
+    panel.ui.tumourSelector.setCurrentNode(node)
+    for value, expected in ((7, ["Label 1", "Label 7"]), (0, ["Label 1"])):
+        labels[8:10] = value
+        slicer.util.updateVolumeFromArray(node, labels)
+        shown = panel.ui.segmentList
+        assert [shown.item(row).text()[:7] for row in range(shown.count)] == expected
+    labels[:] = 0
+    slicer.util.arrayFromVolume(node)[:] = labels
+    slicer.util.arrayFromVolumeModified(node)
+    assert panel.ui.segmentList.count == 0
+    assert not panel.ui.predictButton.enabled
+
+
+def test_labels_of_a_whole_scan_are_found_without_a_pause(host: Any, scene: Any) -> None:
+    import time
+
+    import slicer.util
+    from PostOpPredictorModule.TumourSegments import segmentsOf
+
+    labels = np.zeros((155, 240, 240), np.int16)
+    labels[60:80, 90:130, 90:130] = 4
+    node = slicer.util.addVolumeFromArray(labels, name="BraTS", nodeClassName="vtkMRMLLabelMapVolumeNode")
+    seconds = []
+    for _ in range(5):
+        start = time.thread_time()
+        assert [identity for identity, _name in segmentsOf(node)] == ["4"]
+        seconds.append(time.thread_time() - start)
+    assert min(seconds) < 0.05
+
+
 def test_brain_mask_is_a_segment_or_nothing(panel: Any, patient: Any, logic: Any) -> None:
     parameters = panel.logic.getParameterNode()
     panel.ui.brainSelector.setCurrentNode(patient.tumour)

@@ -39,6 +39,8 @@ class SegmentList(slicer.util.VTKObservationMixin):
             for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
                 self.addObserver(node, event, self._onSegmentsChanged)
             self.addObserver(node, slicer.vtkSegmentation.SegmentModified, self._onSegmentsChanged)
+        elif node is not None:
+            self.addObserver(node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, self._onSegmentsChanged)
         self._fill(ticked)
 
     def tickedIds(self) -> list[str]:
