@@ -127,9 +127,12 @@ def test_label_that_is_drawn_or_erased_in_a_label_map_appears_or_goes(panel: Any
         shown = panel.ui.segmentList
         assert [shown.item(row).text()[:7] for row in range(shown.count)] == expected
     labels[:] = 0
+    slicer.util.arrayFromVolume(node)[8:10] = 4
+    node.GetImageData().Modified()
+    assert panel.ui.segmentList.count == 2, "a filter that works on the image"
     slicer.util.arrayFromVolume(node)[:] = labels
     slicer.util.arrayFromVolumeModified(node)
-    assert panel.ui.segmentList.count == 0
+    assert panel.ui.segmentList.count == 0, "a script that works on the array"
     assert not panel.ui.predictButton.enabled
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 import slicer.util
+import vtk
 
 from ..TumourSegments import defaultTicks, defaultTicksOf, segmentsOf
 
@@ -40,7 +41,9 @@ class SegmentList(slicer.util.VTKObservationMixin):
                 self.addObserver(node, event, self._onSegmentsChanged)
             self.addObserver(node, slicer.vtkSegmentation.SegmentModified, self._onSegmentsChanged)
         elif node is not None:
-            self.addObserver(node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, self._onSegmentsChanged)
+            # The second one is all that slicer.util.arrayFromVolumeModified tells.
+            for event in (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent):
+                self.addObserver(node, event, self._onSegmentsChanged)
         self._fill(ticked)
 
     def tickedIds(self) -> list[str]:
