@@ -140,7 +140,7 @@ def test_each_command_of_the_makefile_makes_its_own_environment_first(
     command = ["make", "--dry-run", target, f"VENV={tmp_path / 'venv'}"]
     steps = subprocess.run(command, cwd=project_root, capture_output=True, encoding="utf-8", check=True).stdout
     install = steps.index("-m pip install")
-    assert "-c constraints.txt" in steps[install:] and '-e ".[test]"' in steps[install:]
+    assert "-c constraints.txt" in steps[install:] and '-e ".[test,slicer,train]"' in steps[install:]
     work = {"demo": "postop demo --out demo", "test": "-m pytest", "lint": "mypy", "evaluate": "postop evaluate"}
     assert steps.index(work[target]) > install
 

@@ -6,12 +6,14 @@ The panel is the real one; the logic behind it is told what to do, so that no pr
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -126,6 +128,26 @@ def done(folder: Path) -> Drawing:
     return drawing
 
 
+def done_with(prediction: Path) -> Callable[[Path], Drawing]:
+    """The state "done" with the figures and precedents of a folder that `postop predict` wrote."""
+
+    def figures_of_a_real_run(folder: Path) -> Drawing:
+        from panel_fakes import fake_result
+
+        drawing = ready(folder)
+        drawing.widget.ui.predictButton.click()
+        summary = json.loads((prediction / "provenance.json").read_text(encoding="utf-8"))["result"]
+        found = json.loads((prediction / "precedents.json").read_text(encoding="utf-8"))["precedents"]
+        result = fake_result(**summary)
+        result.precedents = tuple(SimpleNamespace(rank=e["rank"], iou=e["iou"], attributes=e) for e in found)
+        drawing.logic.inScene.append(result)
+        drawing.logic.runs[-1].finish(result)
+        drawing.widget.ui.compareButton.click()
+        return drawing
+
+    return figures_of_a_real_run
+
+
 def no_similar_case(folder: Path) -> Drawing:
     """A prediction without a precedent."""
     from panel_fakes import fake_result
@@ -197,7 +219,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("states", nargs="*", choices=[*STATES, []], help="all when left out")
+    parser.add_argument("--prediction", type=Path, help="show the figures of this folder in the state 'done'")
     chosen = parser.parse_args()
+    if chosen.prediction is not None:
+        STATES["done"] = done_with(chosen.prediction)
     reason = panel_host.qt_host.reason_unavailable()
     if reason:
         sys.exit(reason)
