@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from .Settings import PredictionInputs
@@ -27,6 +28,9 @@ class InputWatch:
             found.append(_("The pre-operative volume was removed from the scene while its prediction was made."))
         if self._inputs.tumour.GetScene() is None:
             found.append(_("The tumour segmentation was removed from the scene while the prediction was made."))
+        brain = self._inputs.brainSegmentation
+        if brain is not None and brain.GetScene() is None:
+            found.append(_("The brain segmentation was removed from the scene while the prediction was made."))
         if not found and self._state() != self._exported:
             sentence = _(
                 "The scan or the segmentation was edited or moved while the prediction was made. "
@@ -44,12 +48,19 @@ def _stateOf(node: slicer.vtkMRMLTransformableNode) -> tuple[object, ...]:
     place = node.GetTransformNodeID(), _transformTimes(node)
     if not node.IsA("vtkMRMLSegmentationNode"):
         image = node.GetImageData()
-        return (*place, image.GetMTime() if image is not None else None)
+        return (*place, _geometry(node), image.GetMTime() if image is not None else None)
     segmentation = node.GetSegmentation()
     source = segmentation.GetSourceRepresentationName()
     ids = [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
     voxels = [segmentation.GetSegment(one).GetRepresentation(source) for one in ids]
     return (*place, tuple(ids), tuple(image.GetMTime() if image is not None else None for image in voxels))
+
+
+def _geometry(volume: slicer.vtkMRMLVolumeNode) -> tuple[float, ...]:
+    """Where the voxels lie; the image's own time does not change with it."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return tuple(matrix.GetElement(row, column) for row in range(3) for column in range(4))
 
 
 def _transformTimes(node: slicer.vtkMRMLTransformableNode) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from PostOpPredictorModule import BackendProcess, Logic, PredictionRun
 from PostOpPredictorModule.Errors import PredictionError
 from PostOpPredictorModule.ResultAttributes import markedNodes
 from PostOpPredictorModule.Settings import PredictionInputs, PredictionSettings
-from standins.mrml_scene import place
+from standins.mrml_scene import add_segmentation, place
 
 pytestmark = pytest.mark.timeout(900)
 """The real backend shares this machine with other work."""
@@ -282,7 +282,11 @@ def move_volume(volume: Any, tumour: Any) -> None:
     place(volume, MOVED)
 
 
-@pytest.mark.parametrize("edit", [edit_segment, remove_segment, edit_voxels, move_volume])
+def shift_origin(volume: Any, tumour: Any) -> None:
+    volume.SetOrigin(1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize("edit", [shift_origin, edit_segment, remove_segment, edit_voxels, move_volume])
 def test_an_edit_meanwhile_is_told_and_does_not_change_the_run(
     logic: Any, patient: tuple[Any, Any], quick_backend: Path, edit: Any
 ) -> None:
@@ -291,6 +295,17 @@ def test_an_edit_meanwhile_is_told_and_does_not_change_the_run(
     quick_backend.touch()
     result = run.wait()
     assert len(result.warnings) == 1 and "edited" in result.warnings[0]
+
+
+def test_a_brain_mask_that_is_removed_meanwhile_is_told(
+    logic: Any, patient: tuple[Any, Any], quick_backend: Path
+) -> None:
+    brain = add_segmentation(np.ones_like(slicer.util.arrayFromVolume(patient[0]), np.uint8), patient[0], {1: "Brain"})
+    inputs = PredictionInputs(patient[0], patient[1], CORE, brain, "Brain")
+    run = logic.startPrediction(inputs, PredictionSettings(), Told().callbacks)
+    slicer.mrmlScene.RemoveNode(brain)
+    quick_backend.touch()
+    assert [one.split(" was ")[0] for one in run.wait().warnings] == ["The brain segmentation"]
 
 
 def test_without_an_edit_there_is_no_warning(logic: Any, patient: tuple[Any, Any], quick_backend: Path) -> None:
