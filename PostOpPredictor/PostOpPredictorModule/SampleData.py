@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ SEGMENTATION_NAME = "PhantomPatient_Tumour"
 FILES = {VOLUME_NAME: "T1wCE.nii.gz", SEGMENTATION_NAME: "tumour.nii.gz"}
 CHECKSUMS = "checksums.json"
 SECONDS_BETWEEN_LOOKS = 0.02
+MOST_MESSAGES = 5_000
 
 Watcher = Callable[[dict[str, Any]], bool]
 """Gets every message of the backend and returns False when the user wants to stop."""
@@ -145,11 +147,12 @@ def runBackend(command: list[str], cancelFile: Path, watch: Watcher = lambda _me
         process = BackendProcess(command, cancelFile, backendEnvironment())
     except (ImportError, OSError) as error:
         raise _cannotStart(error) from error
-    seen: list[dict[str, Any]] = []
+    seen: collections.deque[dict[str, Any]] = collections.deque(maxlen=MOST_MESSAGES)
     try:
         while not process.poll():
-            for message in [*process.messages(SECONDS_BETWEEN_LOOKS), {"type": "waiting"}]:
-                seen.append(message)
+            messages = list(process.messages(SECONDS_BETWEEN_LOOKS))
+            seen += messages
+            for message in [*messages, {"type": "waiting"}]:
                 if not watch(message):
                     process.cancel()
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -165,7 +168,7 @@ def _cannotStart(error: Exception) -> Exception:
     return PredictionError("no_backend", message)
 
 
-def _raiseUnlessDone(seen: list[dict[str, Any]], exitCode: int | None) -> None:
+def _raiseUnlessDone(seen: Sequence[dict[str, Any]], exitCode: int | None) -> None:
     from .Errors import errorFromBackend, errorOfSilentEnd
 
     log = [str(message["text"]) for message in seen if message["type"] == "log"]

@@ -182,6 +182,31 @@ def test_the_real_backend_can_be_stopped_and_leaves_nothing(
     assert time.monotonic() - began < 30
 
 
+def test_waiting_is_told_and_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulation of minutes on a slow computer: one look every 20 ms."""
+    monkeypatch.setattr(sample_data, "MOST_MESSAGES", 5)
+    remembered: list[dict[str, Any]] = []
+    plain = sample_data._raiseUnlessDone
+    monkeypatch.setattr(
+        sample_data, "_raiseUnlessDone", lambda seen, code: (remembered.extend(seen), plain(seen, code))
+    )
+    told: list[str] = []
+    program = """
+import time
+for number in range(9): print("line", number, flush=True)
+time.sleep(0.3)
+print('{"type": "result"}', flush=True)
+"""
+
+    def watch(message: dict[str, Any]) -> bool:
+        told.append(message["type"])
+        return True
+
+    sample_data.runBackend([sys.executable, "-c", program], tmp_path / "cancel", watch)
+    assert told.count("waiting") > 3 and told.count("log") == 9
+    assert [one["type"] for one in remembered] == ["log"] * 4 + ["result"]
+
+
 def test_the_folder_is_in_the_users_cache_and_belongs_to_the_version(a_cache_of_its_own: Path) -> None:
     import PostOpPredictorLib
 
