@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
+import unittest
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,15 @@ LIBRARY_CASES = 4
 LIBRARY_SEED = 7
 """The fourth patient of this cohort has a tumour where the phantom patient has one (IoU 0.2)."""
 SMALLEST_CAVITY_ML = 1.0
+SELF_TEST_VARIABLE = "POSTOP_SELF_TEST"
 
 
 class PostOpPredictorTest(ScriptedLoadableModuleTest):
-    """Needs the packages of the section Set-up; takes about a minute, the first time one more."""
+    """Takes about a minute, the first time one more.
+
+    Needs the packages of the section Set-up. Where they are not installed, as on the machines that build extensions,
+    the test is skipped and says why, unless the environment variable POSTOP_SELF_TEST is "required".
+    """
 
     libraryFolder: Path | None = None
     """The library to take precedents from; None makes one of a few phantom patients in the user's cache."""
@@ -30,10 +38,17 @@ class PostOpPredictorTest(ScriptedLoadableModuleTest):
     def runTest(self, **_options: Any) -> None:
         """Run the test; a second prediction would only take time."""
         self.setUp()
-        self.test_prediction()
+        try:
+            self.test_prediction()
+        except unittest.SkipTest as reason:
+            # Slicer calls this method itself, and takes every exception for a failure.
+            logging.warning("PostOpPredictorTest was skipped: %s", reason)
 
     def test_prediction(self) -> None:
         """The phantom patient is predicted, the nodes hold what a surgeon looks at, and removing them leaves none."""
+        missing = missingPackages()
+        if missing and os.environ.get(SELF_TEST_VARIABLE) != "required":
+            self.skipTest(f"Set-up is not complete; not installed: {', '.join(missing)}.")
         volume, segmentation = self._loadPatient()
         before = self._nodeIds()
         nodes = self._predict(volume, segmentation)
@@ -86,6 +101,14 @@ class PostOpPredictorTest(ScriptedLoadableModuleTest):
         spacing = segment.GetRepresentation("Binary labelmap").GetSpacing()
         count = (voxels == segment.GetLabelValue()).sum()
         return float(count) * spacing[0] * spacing[1] * spacing[2] / 1000.0
+
+
+def missingPackages() -> list[str]:
+    """The packages of the set-up that are not installed; nothing is imported to find out."""
+    from .Installation import TORCH, SlicerInstaller
+
+    installer = SlicerInstaller()
+    return [*(() if installer.torchVersion() else (TORCH,)), *installer.missingPackages()]
 
 
 def smallLibrary() -> Path:

@@ -95,6 +95,16 @@ def test_it_passes_only_when_all_is_right(
     assert passes(faults, monkeypatch, tmp_path) == (faults == "none")
 
 
+def test_without_the_packages_it_is_skipped_and_says_why(
+    scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(slicer.packaging, "pip_check", lambda one: "torch" not in str(one))
+    assert passes("no cavity", monkeypatch, tmp_path), "nothing was tested"
+    assert "skipped: Set-up is not complete; not installed: torch>=2.4" in caplog.text
+    monkeypatch.setenv("POSTOP_SELF_TEST", "required")
+    assert not passes("no cavity", monkeypatch, tmp_path)
+
+
 def test_the_library_is_made_by_the_backend_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTOP_CACHE", str(tmp_path))
     monkeypatch.setattr(self_test, "LIBRARY_CASES", 1)
