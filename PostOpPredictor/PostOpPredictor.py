@@ -20,11 +20,20 @@ if hasattr(getattr(slicer, "modules", None), "PostOpPredictorInstance"):
 
 from PostOpPredictorModule.CompareLayout import leaveSavedLayout
 from PostOpPredictorModule.Logic import PostOpPredictorLogic
+from PostOpPredictorModule.PredictionRun import RunCallbacks
 from PostOpPredictorModule.SampleData import registerSampleData
 from PostOpPredictorModule.SelfTest import PostOpPredictorTest
+from PostOpPredictorModule.Settings import PredictionSettings
 from PostOpPredictorModule.Widget import PostOpPredictorWidget
 
-__all__ = ["PostOpPredictor", "PostOpPredictorLogic", "PostOpPredictorTest", "PostOpPredictorWidget"]
+__all__ = [
+    "PostOpPredictor",
+    "PostOpPredictorLogic",
+    "PostOpPredictorTest",
+    "PostOpPredictorWidget",
+    "PredictionSettings",
+    "RunCallbacks",
+]
 
 
 class PostOpPredictor(ScriptedLoadableModule):

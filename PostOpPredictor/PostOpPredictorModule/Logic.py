@@ -79,6 +79,7 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
 
         Waiting for the nodes:
 
+        >>> from PostOpPredictor import PostOpPredictorLogic, PredictionSettings, RunCallbacks
         >>> logic = PostOpPredictorLogic()
         >>> volume = slicer.util.getNode("T1")
         >>> tumour = slicer.util.getNode("Tumour")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+import standins
 from fake_backend import BEGINNING, Told, is_running, wait_until, working_folders
 from finished_prediction import (
     CORE,
@@ -33,6 +36,8 @@ from standins.mrml_scene import add_segmentation, place
 pytestmark = pytest.mark.timeout(900)
 """The real backend shares this machine with other work."""
 
+MOST_SECONDS_ADDED = 3.0
+TRIES = 3
 TURN = np.deg2rad(8)
 MOVED = np.array(
     [[np.cos(TURN), -np.sin(TURN), 0, 12], [np.sin(TURN), np.cos(TURN), 0, -7], [0, 0, 1, 5], [0, 0, 0, 1]]
@@ -139,9 +144,14 @@ def test_the_examples_in_the_documentation_run(
         lambda self, plain=PredictionSettings.asJobOptions: plain(self) | {"library": str(prediction.library)},
     )
     assert not cached.exists()
-    names = {
-        name: getattr(Logic, name) for name in ("PostOpPredictorLogic", "PredictionSettings", "RunCallbacks", "slicer")
-    }
+    # The module's file brings the panel along, which needs Qt; the examples do not.
+    standins.pretend_qt()
+    importlib.import_module("PostOpPredictor")
+    for name in ("qt", "ctk"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    standins.install()
+    # What Slicer's Python console has, and no more.
+    names = {"slicer": slicer}
     (example,) = doctest.DocTestFinder(recurse=False).find(Logic.PostOpPredictorLogic.predict, "predict", globs=names)
     assert len(example.examples) > 8
     told: list[str] = []
@@ -373,7 +383,10 @@ def test_the_scene_is_let_go_of_after_every_run(logic: Any, patient: tuple[Any, 
 
 
 def test_the_module_adds_less_than_three_seconds(logic: Any, scene: Any, quick_backend: Path) -> None:
-    """Export of a large scan and adding the result, without the backend's own time."""
+    """From the call to the nodes, for a large scan: export, start of a process that does nothing, reading, adding.
+
+    By the clock, unless other programs take more processors than there are; then only the own work can be judged.
+    """
     shape = (210, 240, 200)
     scan = slicer.util.addVolumeFromArray(np.random.default_rng(0).random(shape, np.float32), name="large")
     labels = np.zeros(shape, np.uint8)
@@ -382,9 +395,18 @@ def test_the_module_adds_less_than_three_seconds(logic: Any, scene: Any, quick_b
     place(scan, MOVED)
     place(tumour, MOVED)
     quick_backend.touch()
-    began = time.process_time()
-    logic.predict(scan, tumour)
-    assert time.process_time() - began < 3.0
+    waited, worked = [], []
+    for _ in range(TRIES):
+        began = time.monotonic(), time.process_time()
+        result = logic.predict(scan, tumour)
+        waited.append(time.monotonic() - began[0])
+        worked.append(time.process_time() - began[1])
+        logic.removeResults(result)
+        if waited[-1] < MOST_SECONDS_ADDED:
+            break
+    assert min(worked) < MOST_SECONDS_ADDED, worked
+    if os.getloadavg()[0] <= (os.cpu_count() or 1):
+        assert min(waited) < MOST_SECONDS_ADDED, waited
 
 
 def test_the_scene_stays_usable_while_a_result_is_added(
