@@ -2,47 +2,115 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import io
+import json
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-CODES = (
-    "bad_input",
-    "registration_failed",
-    "bad_library",
-    "no_weights",
-    "bad_weights",
-    "storage",
-    "oom",
-    "cancelled",
-    "internal",
-    "busy",
-    "crashed",
-    "no_backend",
-    "missing_package",
-    "input_removed",
-    "scene_closed",
-    "bad_result",
-)
+OF_THE_MODULE = ("busy", "crashed", "no_backend", "input_removed", "scene_closed", "bad_result")
+
+
+def _bad_weights(folder: Path) -> None:
+    from PostOpPredictorLib.model.weights import verify
+
+    (folder / "model_index.json").write_text("{}", encoding="utf-8")
+    verify(folder)
+
+
+def _no_weights(folder: Path) -> None:
+    from PostOpPredictorLib.model.weights import verify
+
+    verify(folder)
+
+
+def _raising(error: str, *arguments: Any) -> Callable[[Path], None]:
+    def work(_folder: Path) -> None:
+        from PostOpPredictorLib import errors
+
+        raise (getattr(errors, error, None) or getattr(builtins, error))(*arguments)
+
+    return work
+
+
+# What goes wrong in the backend -> the code that the panel is told.
+IN_THE_BACKEND: dict[str, Callable[[Path], None]] = {
+    "bad_input": _raising("FileNotFoundError", errno.ENOENT, "No such file", "scan.nrrd"),
+    "registration_failed": _raising("RegistrationFailed", "The scan does not fit. Give a brain mask with --brain."),
+    "bad_library": _raising("LibraryError", "There is no case in it. Name another one with --library."),
+    "no_weights": _no_weights,
+    "bad_weights": _bad_weights,
+    "storage": _raising("OSError", errno.ENOSPC, "No space left on device"),
+    "oom": _raising("MemoryError"),
+    "cancelled": _raising("KeyboardInterrupt"),
+    "internal": _raising("ZeroDivisionError", "division by zero"),
+    "missing_package": _raising("ModuleNotFoundError", "No module named 'diffusers'"),
+}
+CODES = (*IN_THE_BACKEND, *OF_THE_MODULE)
+
+
+@dataclass
+class _Request:
+    """What the job asks for: nothing."""
 
 
 @pytest.fixture
-def fail(panel: Any, logic: Any) -> Callable[..., Any]:
+def backend_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """``backend_line(code)``: the line with which the real job protocol tells of a command that went wrong so."""
+    from PostOpPredictorLib import failures, jobs
+
+    def make(code: str) -> dict[str, Any]:
+        def command(request: _Request, progress: Any) -> dict[str, Any]:
+            IN_THE_BACKEND[code](tmp_path)
+            return {}
+
+        module = ModuleType("command_that_fails")
+        module.command = command  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(jobs.COMMANDS, "predict", f"{module.__name__}:command")
+        monkeypatch.setattr(failures, "user_cache", lambda: tmp_path)
+        job = tmp_path / "job.json"
+        job.write_text(json.dumps({"schema": jobs.SCHEMA, "command": "predict", "options": {}}), encoding="utf-8")
+        stream = io.StringIO()
+        assert jobs.run_job(job, stream) != 0
+        return json.loads(stream.getvalue().splitlines()[-1])
+
+    return make
+
+
+@pytest.fixture
+def fail(panel: Any, logic: Any, backend_line: Callable[[str], dict[str, Any]]) -> Callable[..., Any]:
     """``fail(code)``: a prediction that ends with this error; returns it."""
 
-    def make(code: str, sentence: str = "What was wrong. What to do.") -> Any:
+    def make(code: str) -> Any:
         from PostOpPredictorModule.Errors import PredictionError, errorFromBackend
 
         panel.ui.predictButton.click()
         log = [f"line {number}" for number in range(20)]
-        settings = logic.starts[-1][1]
-        known = code in ("oom", "no_weights", "bad_weights", "bad_library", "registration_failed")
-        error = errorFromBackend(code, sentence, log, settings) if known else PredictionError(code, sentence, log)
+        if code in OF_THE_MODULE:
+            error = PredictionError(code, "What was wrong. What to do.", log)
+        else:
+            line = backend_line(code)
+            assert line["type"] == "error"
+            error = errorFromBackend(line["code"], line["message"], log, logic.starts[-1][1])
         logic.runs[-1].fail(error)
         return error
 
     return make
+
+
+def test_every_error_of_the_backend_is_tried_here() -> None:
+    from PostOpPredictorLib import errors
+
+    kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.PostOpError)]
+    assert {one.code for one in kinds} == set(IN_THE_BACKEND) - {"missing_package"}
 
 
 def offers(panel: Any) -> list[str]:
@@ -56,6 +124,9 @@ def test_error_is_a_sentence_in_the_panel_and_the_panel_is_ready_again(
 ) -> None:
     error = fail(code)
     ui = panel.ui
+    assert error.code == code
+    assert error.message.endswith(".")
+    assert "--" not in error.message, "an option of the command line, which the panel has not"
     assert ui.messageFrame.visible
     assert ui.messageLabel.text == error.message
     assert (ui.predictButton.text, ui.predictButton.enabled) == ("Predict post-op", True)
