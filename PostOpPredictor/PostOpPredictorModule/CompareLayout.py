@@ -47,7 +47,7 @@ def afterTag(place: int) -> str:
 
 def isCompareViewName(name: str | None) -> bool:
     """Whether the slice view ``name`` is one of ours."""
-    return bool(name) and name.startswith(_OUR_VIEWS)
+    return name is not None and name.startswith(_OUR_VIEWS)
 
 
 def slotsFor(ranks: Sequence[int]) -> list[CompareSlot]:
