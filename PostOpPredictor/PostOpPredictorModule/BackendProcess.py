@@ -33,7 +33,7 @@ SECONDS_FOR_LAST_LINES = 0.5
 MOST_SECONDS_FOR_LAST_LINES = 10.0
 """After this all is over though a child still talks."""
 SECONDS_FOR_READERS = 0.002
-SECONDS_FOR_LAST_READERS = 0.02
+SECONDS_FOR_LAST_READERS = 0.008
 """What a look waits for the reading threads. Where the application keeps Python's lock (the GIL) while it handles
 events, they get it only now."""
 
