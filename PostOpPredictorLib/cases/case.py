@@ -15,6 +15,9 @@ LabelArray = NDArray[np.uint8]
 CaseKind = Literal["phantom", "semi-real"]
 Split = Literal["train", "val", "test"]
 
+EARLY_DAYS = 1.0
+"""When the scan after surgery is taken where nothing else is said: within three days, as guidelines ask."""
+
 
 @dataclass(frozen=True)
 class SimulatedCase:

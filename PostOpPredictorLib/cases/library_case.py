@@ -64,6 +64,12 @@ class LibraryCase:
         return str(self.attributes.get("source", ""))
 
     @property
+    def days_since_surgery(self) -> float | None:
+        """When the scan after surgery was taken; None when unknown (of a simulated early scan too)."""
+        days = self.attributes.get("days_since_surgery")
+        return float(days) if isinstance(days, int | float) else None
+
+    @property
     def sequences(self) -> tuple[str, ...]:
         """The sequences with a scan before and after surgery."""
         return self.files.sequences()

@@ -82,7 +82,8 @@ class PostOpConfig:
     ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the
     image latents. ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas
     {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
-    four (ImageBrush). ``plan``: a planned resection may be given, dropped in training with ``plan_dropout``.
+    four (ImageBrush). ``plan``: a planned resection may be given; ``time``: the days since surgery may; each is dropped
+    in training with its own ``_dropout``. ``institution``: it is told whether the precedent is of the own institution.
     """
 
     family: str = "compact"
@@ -95,6 +96,9 @@ class PostOpConfig:
     condition_dropout: float = 0.1
     plan: bool = False
     plan_dropout: float = 0.5
+    time: bool = False
+    time_dropout: float = 0.3
+    institution: bool = False
     guidance: float = 1.0
     steps: int = 10
     composite_soft_edge: int = 0

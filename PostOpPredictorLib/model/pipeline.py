@@ -165,6 +165,7 @@ class PostOpPipeline(DiffusionPipeline):
             raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
         if start not in ("noise", "composite"):
             raise InputError(f"A prediction cannot start from '{start}'; choose 'noise' or 'composite'.")
+        self._refuse_unknown_conditions(triplets)
         place = Placement.of(self.config_tree.panel, triplets.query_pre)
         triplets = place.pad_triplets(triplets.to(self.device))
         guidance = self.config_tree.guidance if guidance is None else guidance
@@ -200,6 +201,14 @@ class PostOpPipeline(DiffusionPipeline):
         triplets = triplets.to(self.device)
         structure = Structure(crisp(outcome_probability.to(self.device)), shift_mm.to(self.device))
         return self.renderer.render(triplets, structure)
+
+    def _refuse_unknown_conditions(self, triplets: TripletBatch) -> None:
+        for name, given, known in (
+            ("planned resection", triplets.has_plan, self.config_tree.plan),
+            ("time since surgery", triplets.has_days, self.config_tree.time),
+        ):
+            if given is not None and bool(given.any()) and not known:
+                raise InputError(f"This model was not trained with a {name}. Choose another model, or leave it out.")
 
     def _finish(self, triplets: TripletBatch, target: Tensor) -> PredictedSlices:
         if self.config_tree.target == "image":

@@ -24,6 +24,8 @@ class TripletBatch:
     ``corner`` (B, 2): row and column of the first pixel in the full panel (crops in training).
     ``has_instruction`` (B,) bool: False where no similar case was found; then the instruction's arrays are all zero.
     ``query_plan`` (B, y, x) uint8: 1 where tissue is to be taken; ``has_plan`` (B,) bool: False where there is no plan.
+    ``days`` (B,) since surgery of the slice that is wanted, where ``has_days`` (B,) bool; ``instruction_days`` (B,) of
+    the instruction's. ``own_institution`` (B,) bool: whether the instruction was operated where the query will be.
     """
 
     query_pre: Tensor
@@ -38,6 +40,10 @@ class TripletBatch:
     has_instruction: Tensor | None = None
     query_plan: Tensor | None = None
     has_plan: Tensor | None = None
+    days: Tensor | None = None
+    has_days: Tensor | None = None
+    instruction_days: Tensor | None = None
+    own_institution: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = self.query_pre.shape[0]
@@ -51,8 +57,12 @@ class TripletBatch:
             object.__setattr__(self, "has_instruction", torch.ones(size, dtype=torch.bool))
         if self.query_plan is None:
             object.__setattr__(self, "query_plan", torch.zeros_like(self.query_tumour))
-        if self.has_plan is None:
-            object.__setattr__(self, "has_plan", torch.zeros(size, dtype=torch.bool))
+        for name in ("has_plan", "has_days", "own_institution"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, torch.zeros(size, dtype=torch.bool))
+        for name in ("days", "instruction_days"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, torch.ones(size))
 
     def __len__(self) -> int:
         return self.query_pre.shape[0]

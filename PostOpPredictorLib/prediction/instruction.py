@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cases.case import FloatArray, LabelArray
+from ..cases.case import EARLY_DAYS, FloatArray, LabelArray
 from ..cases.library import LibraryCase
 from ..errors import LibraryError
 from ..imaging.grid import WORKING_GRID
@@ -18,12 +18,14 @@ class Instruction:
     """A precedent before and after its operation; slice z is what instructs the query's slice z.
 
     ``pre`` and ``post`` are float32 [0, 1], ``tumour`` and ``outcome`` uint8 labels, all (z, y, x) on WORKING_GRID.
+    ``days``: when after surgery ``post`` was taken.
     """
 
     pre: FloatArray
     post: FloatArray
     tumour: LabelArray
     outcome: LabelArray
+    days: float = EARLY_DAYS
 
     @classmethod
     def empty(cls) -> Instruction:
@@ -43,7 +45,13 @@ class Instruction:
                 f"Case {case.case_id} of the library has no {sequence} scan (it has {', '.join(case.sequences)}). "
                 "Choose another --sequence or another library."
             )
-        return cls(case.pre(sequence), case.post(sequence), case.tumour(), case.outcome())
+        return cls(
+            case.pre(sequence),
+            case.post(sequence),
+            case.tumour(),
+            case.outcome(),
+            case.days_since_surgery or EARLY_DAYS,
+        )
 
     @classmethod
     def of_slices(cls, slices: Mapping[int, tuple[LibraryCase, int]], sequence: str) -> Instruction:

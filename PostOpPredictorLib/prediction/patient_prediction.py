@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 import torch
@@ -18,6 +19,7 @@ from ..progress import Progress
 from ..shipped import shipped_model_folder
 from .demonstration_library import demonstration_library
 from .full_resolution import predicted_in_mni, predicted_in_patient_space
+from .instruction import Instruction
 from .patient import Patient, read_patient
 from .precedents import Precedents, find_precedents
 from .request import PredictionRequest
@@ -86,21 +88,7 @@ def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress
         progress.log(
             "NO SIMILAR CASE in the library: the prediction is made without a precedent. Read it with more doubt."
         )
-    case = predict_case(
-        tools.pipeline,
-        patient.pre,
-        patient.tumour,
-        patient.brain,
-        instruction,
-        sequence=sequence.sequence,
-        mode=request.mode,
-        steps=request.steps,
-        samples=request.samples,
-        seed=request.seed,
-        guidance=request.guidance,
-        start=request.start if instruction is not None else "noise",
-        progress=progress,
-    )
+    case = predict_once(request, tools, patient, sequence, instruction, progress)
     progress.stage("Bringing the prediction to full resolution")
     progress.step(0, 2)
     post_mni = predicted_in_mni(patient, case)
@@ -109,6 +97,38 @@ def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress
     progress.step(2, 2)
     volumes = outcome_volumes(patient.tumour, case.outcome, patient.registration.transform)
     return PatientPrediction(patient, sequence, precedents, case, post_mni, post_patient, volumes)
+
+
+def predict_once(
+    request: PredictionRequest,
+    tools: Tools,
+    patient: Patient,
+    sequence: SequenceChoice,
+    instruction: Instruction | None,
+    progress: Progress,
+    **changes: Any,
+) -> CasePrediction:
+    """``predict_case`` with the settings of ``request``, except for ``changes`` (arguments of ``predict_case``)."""
+    settings: dict[str, Any] = {
+        "sequence": sequence.sequence,
+        "mode": request.mode,
+        "steps": request.steps,
+        "samples": request.samples,
+        "seed": request.seed,
+        "guidance": request.guidance,
+        "start": request.start if instruction is not None else "noise",
+        "days": request.days,
+        "own_institution": request.institution is not None,
+    }
+    return predict_case(
+        tools.pipeline,
+        patient.pre,
+        patient.tumour,
+        patient.brain,
+        instruction,
+        progress=progress,
+        **{**settings, **changes},
+    )
 
 
 def _on_device(pipeline: PostOpPipeline, device: str) -> PostOpPipeline:

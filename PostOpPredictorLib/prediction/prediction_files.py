@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..cases.bids import SPACE
-from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
+from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID
 from ..progress import Progress
-from .outcome_volume import outcome_labels
+from .asked import Answer, AnswerFile, file_names_of
+from .outcome_images import cavity_in_patient_space, cavity_on_template, outcome_on_template
 from .output_folder import PROVENANCE, write_plain, write_synthetic
 from .patient_prediction import PatientPrediction
 from .prediction_figure import draw_prediction
@@ -49,6 +50,7 @@ def write_prediction(
     provenance: Callable[[], dict[str, Any]],
     texts: tuple[str, str],
     progress: Progress,
+    answers: Mapping[str, Answer],
 ) -> dict[str, str]:
     """Write everything into the existing ``folder``; returns the file names by what they are.
 
@@ -58,6 +60,7 @@ def write_prediction(
     progress.stage("Writing the prediction")
     tasks: list[Callable[[], None]] = [
         *_image_tasks(folder, prediction, names),
+        *(_writing_answer(folder, file) for answer in answers.values() for file in answer.files),
         lambda: _write_transforms(folder, prediction, names),
         lambda: _write_figure(folder / names["figure"], prediction, texts),
         lambda: write_json(folder / names["precedents"], precedents),
@@ -67,7 +70,16 @@ def write_prediction(
         progress.step(number, len(tasks))
         task()
     progress.step(len(tasks), len(tasks))
-    return names
+    return names | file_names_of(answers)
+
+
+def _writing_answer(folder: Path, file: AnswerFile) -> Callable[[], None]:
+    def write() -> None:
+        path = folder / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file.write(path)
+
+    return write
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -83,10 +95,10 @@ def _image_tasks(folder: Path, prediction: PatientPrediction, names: dict[str, s
     synthetic: dict[str, Callable[[], sitk.Image]] = {
         "postop_mni": lambda: prediction.post_mni,
         "postop_patient": lambda: prediction.post_patient,
-        "outcome_mni": lambda: outcome_on_template(prediction),
+        "outcome_mni": lambda: outcome_on_template(patient, case),
         "cavity_probability_mni": lambda: TEMPLATE_GRID.image(on_template(case.cavity_probability)),
-        "cavity_mask_mni": lambda: cavity_on_template(prediction),
-        "cavity_mask_patient": lambda: cavity_in_patient_space(prediction),
+        "cavity_mask_mni": lambda: cavity_on_template(patient, case),
+        "cavity_mask_patient": lambda: cavity_in_patient_space(patient, case),
     }
     if "shift_mni" in names:
         synthetic["shift_mni"] = lambda: WORKING_GRID.image(case.shift)
@@ -98,31 +110,6 @@ def _image_tasks(folder: Path, prediction: PatientPrediction, names: dict[str, s
 
     tasks = [writing(kind, make, write_plain) for kind, make in plain.items()]
     return tasks + [writing(kind, make, write_synthetic) for kind, make in synthetic.items()]
-
-
-def outcome_on_template(prediction: PatientPrediction) -> sitk.Image:
-    """The outcome label map on TEMPLATE_GRID: probabilities are interpolated, then decided, so borders are smooth."""
-    changes = np.stack([on_template(one) for one in prediction.case.outcome_probability[1:]])
-    inside = sitk.GetArrayViewFromImage(prediction.patient.brain_mni) > 0
-    where = (changes.max(axis=0) > 0) & inside
-    values = changes[:, where]
-    unchanged = np.clip(1.0 - values.sum(axis=0, keepdims=True), 0.0, 1.0)
-    labels = np.zeros(where.shape, np.uint8)
-    labels[where] = outcome_labels(np.concatenate([unchanged, values]))
-    return TEMPLATE_GRID.image(labels)
-
-
-def cavity_on_template(prediction: PatientPrediction) -> sitk.Image:
-    """The predicted cavity on TEMPLATE_GRID, uint8."""
-    inside = sitk.GetArrayViewFromImage(prediction.patient.brain_mni) > 0
-    return TEMPLATE_GRID.image(((on_template(prediction.case.cavity_probability) > 0.5) & inside).astype(np.uint8))
-
-
-def cavity_in_patient_space(prediction: PatientPrediction) -> sitk.Image:
-    """The predicted cavity on the grid of the patient's scan, uint8."""
-    to_mni = prediction.patient.registration.transform.GetInverse()
-    probability = WORKING_GRID.image(prediction.case.cavity_probability)
-    return sitk.BinaryThreshold(Grid.of(prediction.patient.scan).resample(probability, to_mni), 0.5, 2.0)
 
 
 def _write_transforms(folder: Path, prediction: PatientPrediction, names: dict[str, str]) -> None:

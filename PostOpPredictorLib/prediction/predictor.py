@@ -8,11 +8,13 @@ from typing import Any
 
 from ..atomic_files import whole_folder
 from ..progress import Progress, SilentProgress
+from .asked import Answer, Asked
 from .output_folder import refuse_unusable_folder
 from .patient_prediction import PatientPrediction, Tools, open_tools, predict_patient
 from .precedents import precedents_record
 from .prediction_files import write_prediction
 from .provenance import StageTimes, provenance_record
+from .questions import answers_of
 from .request import PredictionRequest, PredictionResult
 from .volume_prediction import Pipeline
 
@@ -29,7 +31,8 @@ def predict(
     folder = _checked_folder(request)
     tools = open_tools(request, timed, load)
     prediction = predict_patient(request, tools, timed)
-    return write_result(folder, request, tools, prediction, timed)
+    answers = answers_of(Asked(request, tools, prediction), timed)
+    return write_result(folder, request, tools, prediction, timed, answers)
 
 
 def predict_command(request: PredictionRequest, progress: Progress) -> Mapping[str, Any]:
@@ -38,10 +41,16 @@ def predict_command(request: PredictionRequest, progress: Progress) -> Mapping[s
 
 
 def write_result(
-    folder: Path, request: PredictionRequest, tools: Tools, prediction: PatientPrediction, progress: StageTimes
+    folder: Path,
+    request: PredictionRequest,
+    tools: Tools,
+    prediction: PatientPrediction,
+    progress: StageTimes,
+    answers: Mapping[str, Answer] | None = None,
 ) -> PredictionResult:
-    """Write what was predicted into ``folder`` and tell what is in it."""
-    summary = summary_of(prediction)
+    """Write what was predicted into ``folder``, with the answers to what else was asked, and tell what is in it."""
+    answers = answers or {}
+    summary = summary_of(prediction) | {name: answer.summary for name, answer in answers.items()}
     with whole_folder(folder, replace=folder.exists()) as temporary:
         names = write_prediction(
             temporary,
@@ -50,6 +59,7 @@ def write_result(
             lambda: provenance_record(request, tools, prediction, summary, progress.seconds()),
             figure_texts(prediction, request),
             progress,
+            answers,
         )
     return PredictionResult(folder, {kind: folder / name for kind, name in names.items()}, summary)
 

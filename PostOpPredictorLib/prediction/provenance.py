@@ -22,7 +22,10 @@ STATEMENT = (
     "not for clinical decisions. Trained on simulated operations."
 )
 PACKAGES = ("PostOpPredictorLib", "torch", "diffusers", "SimpleITK", "numpy", "scipy", "nilearn")
-PRIVATE_SETTINGS = ("pre", "tumour", "brain", "out", "library", "model", "overwrite")
+PRIVATE_SETTINGS = (
+    *("pre", "tumour", "brain", "out", "library", "model", "overwrite"),
+    *("more", "plans", "structures"),
+)
 """Paths may hold a patient's name."""
 
 

@@ -43,9 +43,20 @@ def end_taper(chosen: Sequence[int], tumour: LabelArray) -> FloatArray:
 
 
 def triplet_batch(
-    pre: FloatArray, tumour: LabelArray, brain: LabelArray, instruction: Instruction | None, slices: Sequence[int]
+    pre: FloatArray,
+    tumour: LabelArray,
+    brain: LabelArray,
+    instruction: Instruction | None,
+    slices: Sequence[int],
+    *,
+    plan: LabelArray | None = None,
+    days: float | None = None,
+    own_institution: bool = False,
 ) -> TripletBatch:
-    """The query's ``slices`` (indices along z of WORKING_GRID) with their instruction; None: no similar case."""
+    """The query's ``slices`` (indices along z of WORKING_GRID) with their instruction; None: no similar case.
+
+    ``plan`` (z, y, x), 1 where tissue is to be taken; ``days`` since surgery; both None where nothing is asked.
+    """
     shown = instruction or Instruction.empty()
     index = list(slices)
 
@@ -65,6 +76,12 @@ def triplet_batch(
         instruction_outcome=labels(shown.outcome),
         z_mm=torch.tensor([mni_height(z) for z in index], dtype=torch.float32),
         has_instruction=torch.full((len(index),), instruction is not None),
+        query_plan=None if plan is None else labels(plan > 0),
+        has_plan=torch.full((len(index),), plan is not None),
+        days=torch.full((len(index),), 0.0 if days is None else days),
+        has_days=torch.full((len(index),), days is not None),
+        instruction_days=torch.full((len(index),), shown.days),
+        own_institution=torch.full((len(index),), own_institution),
     )
 
 

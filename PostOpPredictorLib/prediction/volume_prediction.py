@@ -83,20 +83,26 @@ def predict_case(
     seed: int = 0,
     guidance: float | None = None,
     start: str = "noise",
+    plan: LabelArray | None = None,
+    days: float | None = None,
+    own_institution: bool = False,
     slices: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> CasePrediction:
     """Predict the whole post-operative volume of one patient.
 
     ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are (z, y, x) on WORKING_GRID; ``precedent`` None means
-    "no similar case". ``slices`` (indices along z) defaults to all that hold tumour and a margin. The same ``seed``
-    gives the same volume.
+    "no similar case". ``plan`` uint8 (z, y, x): 1 where tissue is to be taken; ``days`` since surgery;
+    ``own_institution``: whether the precedent was operated where the patient will be. ``slices`` (indices along z)
+    defaults to all that hold tumour and a margin. The same ``seed`` gives the same volume. Raises ``InputError`` for a
+    plan or a time that the model does not know.
     """
     progress = progress or SilentProgress()
     instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
     chosen = tuple(slices) if slices is not None else slices_with_tumour(tumour, brain)
     parts = [chosen[i : i + SLICES_AT_ONCE] for i in range(0, len(chosen), SLICES_AT_ONCE)]
-    batches = [triplet_batch(pre, tumour, brain, instruction, part) for part in parts]
+    asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
+    batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
     settings = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance, "start": start}
     drawn = _drawn(pipe, batches, settings, progress)
     inside, ending = brain > 0, end_taper(chosen, tumour)

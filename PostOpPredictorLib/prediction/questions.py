@@ -1,0 +1,14 @@
+"""The questions that may be asked beside a prediction, in the order in which they are answered."""
+
+from __future__ import annotations
+
+from ..progress import Progress
+from .asked import Answer, Asked, Question
+
+QUESTIONS: tuple[Question, ...] = ()
+
+
+def answers_of(asked: Asked, progress: Progress) -> dict[str, Answer]:
+    """The answers to all that the request asks, by name; whatever a question raises goes on."""
+    found = (question(asked, progress) for question in QUESTIONS)
+    return {answer.name: answer for answer in found if answer is not None}
