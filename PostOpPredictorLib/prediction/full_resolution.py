@@ -54,7 +54,7 @@ def _outcome_on(
         _array(grid.resample(sitk.Cast(part, sitk.sitkFloat32), sitk.CompositeTransform([moving, to_mni])))
         for part in (patient.brain_mni, deep_mni)
     )
-    fluid = float(patient.window.restore(np.asarray(fluid_level(patient.pre, patient.brain))))
+    fluid = float(patient.window.restore(np.asarray(fluid_level(patient.pre, patient.brain, prediction.sequence))))
     own = np.where(moved, beside_fluid(own, inside, deep, moved_mm, fluid), own)
     synthesised = _array(grid.resample(_working(prediction.synthesised), to_mni, sitk.sitkBSpline))
     image = fuse(own, patient.window.restore(np.clip(synthesised, 0.0, 1.0)), weight, brain)

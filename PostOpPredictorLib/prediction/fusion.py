@@ -12,21 +12,25 @@ CSF_PERCENTILE = 5.0
 SEAM_PERCENTILE = 25.0
 SEAM_VOXELS = 2
 SEAM_KEPT_MM, SEAM_FADES_MM = 1.0, 2.0
+BRIGHT_FLUID = ("T2w",)
+"""Sequences on which fluid is bright."""
 
 
-def fluid_level(image: np.ndarray, brain: np.ndarray) -> float:
-    """The grey level of fluid in a T1-weighted image (z, y, x): the darkest twentieth of the brain.
+def fluid_level(image: np.ndarray, brain: np.ndarray, sequence: str = "T1w") -> float:
+    """The grey level of fluid in an image (z, y, x): the darkest twentieth of the brain, on T2w the brightest.
 
     Where a dark seam of fluid surrounds the brain it is that seam's level, so that a gap beside it does not show.
     """
     inside = brain > 0
     if not inside.any():
         return 0.0
+    if sequence in BRIGHT_FLUID:
+        return float(np.percentile(image[inside], 100.0 - CSF_PERCENTILE))
     seam = inside & ~ndimage.binary_erosion(inside, iterations=SEAM_VOXELS)
     return float(min(np.percentile(image[inside], CSF_PERCENTILE), np.percentile(image[seam], SEAM_PERCENTILE)))
 
 
-def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray) -> FloatArray:
+def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray, sequence: str = "T1w") -> FloatArray:
     """Pull ``image`` (z, y, x) along ``shift`` (z, y, x, 3; mm, LPS): out(p) = image(p + shift(p)), on WORKING_GRID.
 
     Where the shift is 0 the voxel is returned untouched; where it reaches beyond ``brain`` the gap is filled with
@@ -42,9 +46,8 @@ def warp_tissue(image: FloatArray, shift: FloatArray, brain: np.ndarray) -> Floa
             ndimage.map_coordinates(part.astype(np.float32), positions, order=1, mode="nearest")
             for part in (brain > 0, within_seam(brain))
         )
-        warped[moved] = beside_fluid(
-            pulled, inside, deep, np.linalg.norm(shift[moved], axis=-1), fluid_level(image, brain)
-        )
+        fluid = fluid_level(image, brain, sequence)
+        warped[moved] = beside_fluid(pulled, inside, deep, np.linalg.norm(shift[moved], axis=-1), fluid)
     return warped
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,11 +11,11 @@ import torch
 
 from ..cases.case import FloatArray, LabelArray
 from ..cases.library import LibraryCase
-from ..errors import OutOfMemory
+from ..errors import InputError, OutOfMemory
 from ..imaging.grid import WORKING_GRID
 from ..model.triplet import TripletBatch
 from ..progress import Progress, SilentProgress
-from .fusion import fuse, warp_tissue
+from .fusion import BRIGHT_FLUID, fuse, warp_tissue
 from .image_only_outcome import near_tumour, outcome_probability_of_image
 from .instruction import Instruction
 from .outcome_volume import (
@@ -52,7 +52,8 @@ class CasePrediction:
 
     ``image`` float32 [0, 1], 0 outside the brain, = (1 - change) * warp(pre, shift) + change * synthesised. ``outcome``
     uint8 outcome labels. ``outcome_probability`` (6, z, y, x). ``shift`` (z, y, x, 3) mm, LPS, pull-back. ``slices``:
-    those the model has seen.
+    those the model has seen. ``sequence``: that of ``image`` and ``synthesised``. ``drawn_outcome`` (slices, 6, y, x):
+    what ``synthesised`` was drawn from; None from a model that draws images only.
     """
 
     image: FloatArray
@@ -62,6 +63,8 @@ class CasePrediction:
     change: FloatArray
     synthesised: FloatArray
     slices: tuple[int, ...]
+    sequence: str = "T1w"
+    drawn_outcome: FloatArray | None = None
 
     @property
     def cavity_probability(self) -> FloatArray:
@@ -95,30 +98,77 @@ def predict_case(
     "no similar case". ``plan`` uint8 (z, y, x): 1 where tissue is to be taken; ``days`` since surgery;
     ``own_institution``: whether the precedent was operated where the patient will be. ``slices`` (indices along z)
     defaults to all that hold tumour and a margin. The same ``seed`` gives the same volume. Raises ``InputError`` for a
-    plan or a time that the model does not know.
+    plan or a time that the model does not know, and for a sequence whose fluid is bright where the model draws images
+    only: it tells the cavity by dark fluid.
     """
     progress = progress or SilentProgress()
+    if not pipe.has_renderer and sequence in BRIGHT_FLUID:
+        raise InputError(
+            f"This model draws images only and tells the cavity by dark fluid, but on {sequence} fluid is bright. "
+            "Choose a structure model, or a T1-weighted scan."
+        )
     instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
     chosen = tuple(slices) if slices is not None else slices_with_tumour(tumour, brain)
-    parts = [chosen[i : i + SLICES_AT_ONCE] for i in range(0, len(chosen), SLICES_AT_ONCE)]
+    parts = _parts(chosen)
     asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
     batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
     settings = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance, "start": start}
     drawn = _drawn(pipe, batches, settings, progress)
     inside, ending = brain > 0, end_taper(chosen, tumour)
     shift = smooth_shift(_volume_of_shift(drawn.shift, chosen) * ending[..., None], inside)
+    drawn_outcome = None
     if drawn.outcome is None:
         synthesised = _volume(drawn.image, chosen)
         probability = outcome_probability_of_image(synthesised, pre, tumour, inside & (ending > 0))
         weight = near_tumour(tumour > 0) * inside * ending
     else:
-        drawn_outcome = ended(_volume_of_outcome(drawn.outcome, chosen), ending)
-        probability = without_islands(smooth_through_plane(drawn_outcome, inside), tumour)
-        synthesised = _rendered(pipe, batches, parts, probability, shift, drawn.image, progress)
+        told = ended(_volume_of_outcome(drawn.outcome, chosen), ending)
+        probability = without_islands(smooth_through_plane(told, inside), tumour)
+        drawn_outcome = np.ascontiguousarray(probability[:, list(chosen)].swapaxes(0, 1))
+        synthesised = (
+            _rendered(pipe, batches, parts, drawn_outcome, shift, progress)
+            if pipe.has_renderer
+            else _volume(drawn.image, chosen)
+        )
         weight = change_weight(outcome_labels(probability) > 0, inside) * np.minimum(2.0 * ending, 1.0)
     probability = with_visible_tumour(probability, tumour * inside, shift)
-    image = fuse(warp_tissue(pre, shift, brain), synthesised, weight, brain)
-    return CasePrediction(image, outcome_labels(probability), probability, shift, weight, synthesised, chosen)
+    image = fuse(warp_tissue(pre, shift, brain, sequence), synthesised, weight, brain)
+    outcome = outcome_labels(probability)
+    return CasePrediction(image, outcome, probability, shift, weight, synthesised, chosen, sequence, drawn_outcome)
+
+
+def render_sequence(
+    pipe: Pipeline,
+    case: CasePrediction,
+    pre: FloatArray,
+    tumour: LabelArray,
+    brain: LabelArray,
+    instruction: Instruction | None,
+    *,
+    sequence: str,
+    progress: Progress | None = None,
+    **asked: Any,
+) -> CasePrediction:
+    """The predicted operation ``case`` seen in another ``sequence``, fused as the first one: all but the image stays.
+
+    ``pre`` is the patient's scan and ``instruction`` the precedent's pair of that sequence (None: the brightness of its
+    tissues is not known); arrays as for ``predict_case``, ``asked``: its ``plan``, ``days`` and ``own_institution``.
+    Raises ``InputError`` for a model that draws images only.
+    """
+    if not pipe.has_renderer or case.drawn_outcome is None:
+        raise InputError(
+            "This model draws one image and no structure, so no further sequence can be drawn from it. "
+            "Choose a structure model, or leave the further scans out."
+        )
+    parts = _parts(case.slices)
+    batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
+    synthesised = _rendered(pipe, batches, parts, case.drawn_outcome, case.shift, progress or SilentProgress())
+    image = fuse(warp_tissue(pre, case.shift, brain, sequence), synthesised, case.change, brain)
+    return replace(case, image=image, synthesised=synthesised, sequence=sequence)
+
+
+def _parts(chosen: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return [chosen[i : i + SLICES_AT_ONCE] for i in range(0, len(chosen), SLICES_AT_ONCE)]
 
 
 @dataclass(frozen=True)
@@ -159,25 +209,21 @@ def _rendered(
     pipe: Pipeline,
     batches: list[TripletBatch],
     parts: list[tuple[int, ...]],
-    probability: FloatArray,
+    drawn_outcome: FloatArray,
     shift: FloatArray,
-    image: FloatArray,
     progress: Progress,
 ) -> FloatArray:
-    """Draw the image anew from the smoothed structure; as it was for a model without a renderer."""
-    chosen = tuple(z for part in parts for z in part)
-    if not pipe.has_renderer:
-        return _volume(image, chosen)
+    """Draw the image from the smoothed structure; ``drawn_outcome`` (slices, 6, y, x)."""
     progress.stage("Drawing the scan")
+    outcomes = torch.from_numpy(drawn_outcome).split([len(part) for part in parts])
     drawn = []
-    for number, (batch, part) in enumerate(zip(batches, parts, strict=True)):
+    for number, (batch, part, outcome) in enumerate(zip(batches, parts, outcomes, strict=True)):
         progress.step(number, len(batches))
-        outcome = torch.from_numpy(np.ascontiguousarray(probability[:, part].swapaxes(0, 1)))
         pull = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shift[list(part)], -1, 1)))
         with torch.inference_mode():
             drawn.append(pipe.render(batch, outcome, pull)[:, 0])
     progress.step(len(batches), len(batches))
-    return _volume(_stacked(drawn), chosen)
+    return _volume(_stacked(drawn), [z for part in parts for z in part])
 
 
 def _stacked(tensors: list[torch.Tensor]) -> FloatArray:
