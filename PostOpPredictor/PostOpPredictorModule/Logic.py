@@ -16,8 +16,9 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from .Errors import PredictionError
-from .InputExport import exportInputs, nameOf
+from .InputExport import exportInputs
 from .InputWatch import InputWatch
+from .PlanExport import exportPlans
 from .PredictionRun import PredictionRun, RunCallbacks
 from .ResultFiles import ResultFiles, readResult
 from .ResultImport import ResultImport
@@ -123,14 +124,17 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
         folder = makeWorkingFolder()
         try:
             files = exportInputs(inputs, folder)
+            plans = exportPlans(settings.plans, settings.structures, inputs.volume, folder)
             watch = InputWatch(inputs)
         except BaseException:
             removeWorkingFolder(folder)
             raise
-        options = {**settings.asJobOptions(), **files.asJobOptions(), "out": str(folder / "prediction")}
-        shownAs = {str(files.volume): f"'{nameOf(inputs.volume)}'", str(files.tumour): f"'{nameOf(inputs.tumour)}'"}
-        if inputs.brainSegmentation is not None:
-            shownAs[str(files.brain)] = f"'{nameOf(inputs.brainSegmentation)}'"
+        options = {
+            **settings.asJobOptions(),
+            **files.asJobOptions(),
+            **plans.asJobOptions(),
+            "out": str(folder / "prediction"),
+        }
         run = self._start(
             folder,
             "predict",
@@ -138,7 +142,7 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
             lambda message: _addedToScene(scene, message, watch),
             callbacks,
             settings=settings,
-            shownAs=shownAs,
+            shownAs={**files.shownAs, **plans.shownAs},
         )
         # Examining the computer and making a library have nothing to do with the scene.
         self._closeObservation = (scene, scene.AddObserver(scene.StartCloseEvent, self._onSceneCloses))

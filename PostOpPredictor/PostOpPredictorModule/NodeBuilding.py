@@ -10,7 +10,7 @@ import slicer.util
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .ResultFiles import ImageData
+from .ImageFiles import ImageData
 from .Terminology import TERMINOLOGY_TAG, SegmentTerm
 
 LABELMAP = "Binary labelmap"
@@ -47,8 +47,36 @@ def fillSegmentation(
     node.GetDisplayNode().SetVisibility(False)
 
 
+def fillDisplacement(node: slicer.vtkMRMLGridTransformNode, field: ImageData) -> None:
+    """Make ``node`` the movement of tissue: ``field`` (RAS mm) tells for a point after surgery how far away it was.
+
+    That is what maps from the parent; what lies under ``node`` in the scene so moves to where it is after surgery.
+    """
+    spacing = np.linalg.norm(field.ijkToRas[:3, :3], axis=0)
+    direction = np.eye(4)
+    direction[:3, :3] = field.ijkToRas[:3, :3] / spacing
+    grid = _filled(vtk.vtkImageData(), field.array)
+    grid.SetOrigin(*field.ijkToRas[:3, 3])
+    grid.SetSpacing(*spacing)
+    transform = slicer.vtkOrientedGridTransform()
+    transform.SetInterpolationModeToLinear()
+    transform.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(direction))
+    transform.SetDisplacementGridData(grid)
+    node.SetAndObserveTransformFromParent(transform)
+
+
+def fillColours(node: slicer.vtkMRMLColorTableNode, colours: np.ndarray) -> None:
+    """Give ``node`` colours (count, 4): red, green, blue, opacity in 0..1. A slice view knows only opacity 0 or 1."""
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(colours))
+    for number, colour in enumerate(colours):
+        node.SetColor(number, f"{number}", *(float(part) for part in colour))
+
+
 def _filled(image: vtk.vtkImageData, array: np.ndarray) -> vtk.vtkImageData:
-    image.SetDimensions(*(int(size) for size in array.shape[::-1]))
-    image.AllocateScalars(_VTK_TYPES.get(array.dtype.name, vtk.VTK_FLOAT), 1)
-    vtk_to_numpy(image.GetPointData().GetScalars())[:] = array.ravel()
+    components = array.shape[3] if array.ndim == 4 else 1
+    image.SetDimensions(*(int(size) for size in array.shape[2::-1]))
+    image.AllocateScalars(_VTK_TYPES.get(array.dtype.name, vtk.VTK_FLOAT), components)
+    scalars = vtk_to_numpy(image.GetPointData().GetScalars())
+    scalars[:] = array.reshape(scalars.shape)
     return image

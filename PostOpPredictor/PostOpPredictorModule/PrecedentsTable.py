@@ -36,6 +36,8 @@ def tableColumns() -> tuple[TableColumn, ...]:
         TableColumn("source", "source", _("Source")),
         TableColumn("institution", "institution", _("Institution")),
         TableColumn("followed", "followed", _("Followed"), vtk.vtkIntArray),
+        TableColumn("influence", "influence_percent", _("Influence"), number, "%"),
+        TableColumn("influence_volume", "influence_ml", _("Influence on the cavity"), number, "ml"),
     )
 
 

@@ -24,11 +24,32 @@ PATIENT_ROLES = (
     "outcome",
     "cavityProbability",
     "uncertainty",
+    "spreadPrecedents",
+    "spreadNoise",
+    "cavityAgreement",
+    "generated",
+    "shift",
     "patientToMni",
     "mniToPatient",
     "table",
+    "report",
 )
-SYNTHETIC_ROLES = frozenset({"postop", "cavity", "outcome", "cavityProbability", "uncertainty"})
+NOT_SYNTHETIC = frozenset({"preop", "tumour", "patientToMni", "mniToPatient", "table"})
+INFLUENCE_ROLE = "precedent-influence"
+PLAN_ROLES = ("plan-postop", "plan-plan", "plan-cavity", "plan-residual")
+SEQUENCE_ROLES = ("more-preop", "more-postop")
+SERIES_ROLES = ("series-sequence", "series-browser", "series-postop")
+COLOURS_ROLE = "colours"
+"""Colour tables of the maps."""
+SYNTHETIC_ROLES = frozenset(
+    {
+        *(role for role in PATIENT_ROLES if role not in NOT_SYNTHETIC),
+        *(role for role in PLAN_ROLES if role != "plan-plan"),
+        *SERIES_ROLES,
+        INFLUENCE_ROLE,
+        "more-postop",
+    }
+)
 PRECEDENT_ROLES = ("precedent-pre", "precedent-post", "precedent-tumour", "precedent-cavity")
 SIMULATED_ROLES = {
     "phantom": frozenset(PRECEDENT_ROLES),
@@ -44,7 +65,10 @@ def markNode(
     record: Mapping[str, Any],
     rank: int | None = None,
 ) -> None:
-    """Mark ``node`` as a result; ``record`` says how it came about and holds nothing about who the patient is."""
+    """Mark ``node`` as a result; ``record`` says how it came about and holds nothing about who the patient is.
+
+    ``rank``: of a precedent, the number of a plan, or the place of another sequence.
+    """
     node.SetAttribute(ROLE, role)
     node.SetAttribute(RUN_ID, runId)
     isSynthetic = role in SYNTHETIC_ROLES or isSimulated(role, record)

@@ -3,64 +3,79 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .ImageFiles import ImageData, readDisplacement, readImage, readLinearTransform
 from .WindowLevel import GreyWindow
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-RAS_AXES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-LINEAR_TOLERANCE_MM = 1e-3
-
-VOLUMES = {
-    "postop": "postop_mni",
-    "preop": "preop_mni",
-    "cavityProbability": "cavity_probability_mni",
-    "uncertainty": "uncertainty_mni",
-}
+VOLUMES = {"postop": "postop_mni", "preop": "preop_mni", "cavityProbability": "cavity_probability_mni"}
 LABELS = {"tumour": "tumour_mni", "cavity": "cavity_mask_mni", "outcome": "outcome_mni"}
-"""What a result node shows -> the backend's name of the file."""
-OPTIONAL_IMAGES = frozenset({"uncertainty"})
+MAPS = {
+    "spreadPrecedents": "spread_precedents_mni",
+    "spreadNoise": "spread_noise_mni",
+    "uncertainty": "uncertainty_mni",
+    "cavityAgreement": "cavity_agreement_mni",
+    "generated": "generated_mni",
+}
+"""What a result node shows -> the backend's name of the file; those of MAPS are there where they were asked for."""
+PLAN_LABELS = {"plan": "plan_mni", "cavity": "cavity_mask_mni", "residual": "residual_mask_mni"}
 CAVITY_LABELS = (1, 3, 5)
 """Labels of an outcome that lie in the hole: fluid, blood and air."""
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """Voxels (z, y, x) and the 4 x 4 matrix from voxel indices (i, j, k) to RAS millimetres."""
-
-    array: np.ndarray
-    ijkToRas: np.ndarray
-
-    def cropped(self) -> ImageData:
-        """The smallest box that holds all labels (one voxel where there are none), as uint8."""
-        held = np.argwhere(self.array)
-        first, last = (held.min(axis=0), held.max(axis=0) + 1) if len(held) else (np.zeros(3, int), np.ones(3, int))
-        box = tuple(slice(start, end) for start, end in zip(first, last, strict=True))
-        place = self.ijkToRas.copy()
-        place[:3, 3] += self.ijkToRas[:3, :3] @ first[::-1]
-        return ImageData(np.ascontiguousarray(self.array[box], np.uint8), place)
-
-
-@dataclass(frozen=True)
 class PrecedentFiles:
     """One operated case: what precedents.json says of it, its volumes "pre" and "post" with the grey levels of its
-    brain before surgery, and its label maps "tumour" and "cavity"."""
+    brain before surgery, and its label maps "tumour" and "cavity". ``influence``: what the prediction's cavity
+    probability gains by this case, -1..1; None where it was not asked for."""
 
     record: Mapping[str, Any]
     images: Mapping[str, ImageData]
+    grey: GreyWindow
+    influence: ImageData | None = None
+
+
+@dataclass(frozen=True)
+class PlanFiles:
+    """One planned resection: its entry in the summary's "plans", the volume "postop", and the label maps "plan",
+    "cavity" and "residual"."""
+
+    number: int
+    record: Mapping[str, Any]
+    images: Mapping[str, ImageData]
+
+
+@dataclass(frozen=True)
+class DayFiles:
+    """The patient so many ``days`` after surgery: "postop" as a volume, ``cavity`` as a label map, and the figures."""
+
+    days: float
+    postop: ImageData
+    cavity: ImageData | None
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SequenceFiles:
+    """Another scan of the same session, before and after surgery, in grey levels of its own."""
+
+    sequence: str
+    preop: ImageData
+    postop: ImageData
     grey: GreyWindow
 
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """A whole prediction in memory; label maps are cropped.
+    """A whole prediction in memory; label maps and maps are cropped.
 
-    ``grey``: window of the scan's brain. ``patientToMni``: a 4 x 4 matrix in RAS millimetres.
+    ``grey``: window of the scan's brain. ``patientToMni``: a 4 x 4 matrix in RAS millimetres. ``shift``: pull-back in
+    RAS mm, after(p) = before(p + shift(p)), None where nothing moves. ``report``: a page of HTML.
     """
 
     images: Mapping[str, ImageData]
@@ -68,62 +83,68 @@ class ResultFiles:
     precedents: tuple[PrecedentFiles, ...]
     patientToMni: np.ndarray
     provenance: Mapping[str, Any]
+    shift: ImageData | None = None
+    plans: tuple[PlanFiles, ...] = ()
+    series: tuple[DayFiles, ...] = ()
+    more: tuple[SequenceFiles, ...] = ()
+    report: str = ""
 
 
 def readResult(message: Mapping[str, Any]) -> ResultFiles:
     """Read all files that the backend's result names; raises what reading raises."""
     files = {name: Path(path) for name, path in message["files"].items()}
-    images = {
-        role: readImage(files[name]) for role, name in VOLUMES.items() if name in files or role not in OPTIONAL_IMAGES
-    }
+    images = {role: readImage(files[name]) for role, name in VOLUMES.items()}
     images |= {role: readImage(files[name]).cropped() for role, name in LABELS.items()}
+    images |= {role: readImage(files[name]).cropped(np.float32) for role, name in MAPS.items() if name in files}
     records = _readJson(files["precedents"])["precedents"]
     return ResultFiles(
         images,
         GreyWindow.ofValues(images["preop"].array),
-        tuple(precedentFiles(record) for record in records),
+        tuple(precedentFiles(record, files.get(f"influence_{record['rank']}_mni")) for record in records),
         readLinearTransform(files["patient_to_mni"]),
         _readJson(files["provenance"]),
+        readDisplacement(files["shift_mni"]) if "shift_mni" in files else None,
+        tuple(planFiles(record, files) for record in message.get("plans") or ()),
+        seriesFiles(message.get("series") or (), files),
+        tuple(sequenceFiles(str(record["sequence"]), files) for record in message.get("more") or ()),
+        files["report"].read_text(encoding="utf-8") if "report" in files else "",
     )
 
 
-def readImage(path: Path) -> ImageData:
-    """Read a 3-D image of one component."""
-    import SimpleITK as sitk
-
-    image = sitk.ReadImage(str(path))
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ValueError(f"{path.name} is no 3-D image with one value per voxel")
-    ijkToLps = np.eye(4)
-    ijkToLps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    ijkToLps[:3, 3] = image.GetOrigin()
-    return ImageData(sitk.GetArrayFromImage(image), LPS_TO_RAS @ ijkToLps)
-
-
-def readLinearTransform(path: Path) -> np.ndarray:
-    """Read an affine ITK transform (LPS) as a 4 x 4 matrix in RAS; raises ``ValueError`` for one that is not affine."""
-    import SimpleITK as sitk
-
-    transform = sitk.ReadTransform(str(path))
-    points = np.array([transform.TransformPoint(point) for point in RAS_AXES.tolist()])
-    matrix = np.eye(4)
-    matrix[:3, :3] = (points[1:] - points[0]).T
-    matrix[:3, 3] = points[0]
-    probe = (37.0, -58.0, 71.0)
-    expected = matrix[:3, :3] @ probe + matrix[:3, 3]
-    if not np.allclose(transform.TransformPoint(probe), expected, atol=LINEAR_TOLERANCE_MM):
-        raise ValueError(f"{path.name} is no affine transform")
-    return LPS_TO_RAS @ matrix @ LPS_TO_RAS
-
-
-def precedentFiles(record: Mapping[str, Any]) -> PrecedentFiles:
+def precedentFiles(record: Mapping[str, Any], influence: Path | None = None) -> PrecedentFiles:
     """Read the images of one entry of precedents.json; its cavity is the hole and what filled it."""
     pre, post, tumour, outcome = (
         readImage(Path(record["files"][name])) for name in ("pre", "post", "tumour", "outcome")
     )
     hole = ImageData(np.isin(outcome.array, CAVITY_LABELS), outcome.ijkToRas)
     images = {"pre": pre, "post": post, "tumour": tumour.cropped(), "cavity": hole.cropped()}
-    return PrecedentFiles(record, images, GreyWindow.ofValues(pre.array))
+    change = None if influence is None else readImage(influence).cropped(np.float32)
+    return PrecedentFiles(record, images, GreyWindow.ofValues(pre.array), change)
+
+
+def planFiles(record: Mapping[str, Any], files: Mapping[str, Path]) -> PlanFiles:
+    """Read one plan; ``record``: its entry in the summary."""
+    number = int(record["number"])
+    images = {role: readImage(files[f"plan-{number}/{name}"]).cropped() for role, name in PLAN_LABELS.items()}
+    images["postop"] = readImage(files[f"plan-{number}/postop_mni"])
+    return PlanFiles(number, record, images)
+
+
+def seriesFiles(records: Sequence[Mapping[str, Any]], files: Mapping[str, Path]) -> tuple[DayFiles, ...]:
+    """Read the days; their files are named in the order of ``records``."""
+    names = list(dict.fromkeys(kind.partition("/")[0] for kind in files if kind.startswith("day-")))
+    days = []
+    for record, name in zip(records, names, strict=True):
+        mask = files.get(f"{name}/cavity_mask_mni")
+        cavity = None if mask is None else readImage(mask).cropped()
+        days.append(DayFiles(float(record["days"]), readImage(files[f"{name}/postop_mni"]), cavity, record))
+    return tuple(days)
+
+
+def sequenceFiles(sequence: str, files: Mapping[str, Path]) -> SequenceFiles:
+    """Read another sequence of the patient."""
+    preop, postop = (readImage(files[f"{name}_mni_{sequence}"]) for name in ("preop", "postop"))
+    return SequenceFiles(sequence, preop, postop, GreyWindow.ofValues(preop.array))
 
 
 def _readJson(path: Path) -> dict[str, Any]:

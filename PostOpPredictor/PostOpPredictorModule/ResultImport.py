@@ -12,18 +12,22 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
-from .NodeBuilding import fillSegmentation, fillVolume
+from .ImageFiles import ImageData
+from .MapLooks import mapLooks, mapRanges
+from .NodeAdder import NodeAdder
+from .NodeBuilding import fillDisplacement
 from .PrecedentsTable import fillPrecedentsTable
-from .ResultAttributes import RUN_ID, SOURCE, isSimulated, markNode
-from .ResultFiles import ImageData, PrecedentFiles, ResultFiles
+from .ResultAttributes import INFLUENCE_ROLE
+from .ResultFiles import MAPS, PlanFiles, PrecedentFiles, ResultFiles
 from .ResultNodes import PredictionNodes, nodesOfRun, removeRun
-from .Terminology import cavityTerms, outcomeTerms, tumourTerms
+from .Terminology import cavityTerms, outcomeTerms, planTerms, residualTerms, tumourTerms
 from .WindowLevel import GreyWindow
 
 PROBABILITY_COLOURS = "vtkMRMLColorTableNodeIron"
 LEAST_SHOWN_PROBABILITY = 0.1
 PRIVATE_FIELDS = ("files", "relative_files")
-"""Paths of the library; they have no place in a scene that may be handed on."""
+"""Paths; they have no place in a scene that may be handed on."""
+Steps = Generator[None, None, None]
 
 
 @dataclass
@@ -40,12 +44,12 @@ class ResultImport:
     source: slicer.vtkMRMLScalarVolumeNode | None
     window: GreyWindow | None
     warnings: Sequence[str] = ()
-    _record: dict[str, Any] = field(init=False)
-    _item: int = field(init=False, default=0)
+    _add: NodeAdder = field(init=False)
 
     def __post_init__(self) -> None:
         added = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
-        self._record = {**self.files.provenance, "added": added, "warnings": list(self.warnings)}
+        record = {**self.files.provenance, "added": added, "warnings": list(self.warnings)}
+        self._add = NodeAdder(self.scene, self.runId, record, self.source)
 
     def steps(self) -> Generator[None, None, PredictionNodes]:
         """Add the nodes; ends with them as its value."""
@@ -59,85 +63,35 @@ class ResultImport:
             removeRun(self.scene, self.runId)
             raise
 
-    def _added(self) -> Generator[None, None, None]:
-        self._item = self._folder(_("Predicted post-op (synthetic)"), self._parentItem())
-        images = self.files.images
+    def _added(self) -> Steps:
+        self._add.begin(_("Predicted post-op (synthetic)"))
+        images, add = self.files.images, self._add
         window = self.window or self.files.grey
-        preop = self._volume("preop", _("Pre-op in MNI space"), images["preop"], window)
+        preop = add.volume("preop", _("Pre-op in MNI space"), images["preop"], window)
         yield
-        self._volume("postop", _("Predicted post-op (synthetic)"), images["postop"], window)
+        add.volume("postop", _("Predicted post-op (synthetic)"), images["postop"], window)
         yield
         self._probability("cavityProbability", _("Cavity probability (synthetic)"), images["cavityProbability"])
         yield
-        if "uncertainty" in images:
-            self._volume("uncertainty", _("Uncertainty (synthetic)"), images["uncertainty"], None)
-            yield
         for role, name, terms in (
             ("tumour", _("Tumour in MNI space"), tumourTerms()),
             ("cavity", _("Predicted cavity (synthetic)"), cavityTerms()),
             ("outcome", _("Predicted outcome (synthetic)"), outcomeTerms()),
         ):
-            node = self._node("vtkMRMLSegmentationNode", role, name)
-            fillSegmentation(node, images[role], terms, preop)
+            add.segmentation(role, name, images[role], terms, preop)
             yield
         self._transforms()
         self._table()
         yield
+        yield from self._maps()
         for precedent in self.files.precedents:
             yield from self._precedent(precedent, window)
-
-    def _parentItem(self) -> int:
-        hierarchy = self._hierarchy()
-        item = hierarchy.GetItemByDataNode(self.source) if self.source is not None else 0
-        return (hierarchy.GetItemParent(item) if item else 0) or hierarchy.GetSceneItemID()
-
-    def _hierarchy(self) -> slicer.vtkMRMLSubjectHierarchyNode:
-        return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
-
-    def _folder(self, name: str, parent: int) -> int:
-        hierarchy = self._hierarchy()
-        item = hierarchy.CreateFolderItem(parent, name)
-        hierarchy.SetItemAttribute(item, RUN_ID, self.runId)
-        return item
-
-    def _node(
-        self,
-        className: str,
-        role: str,
-        name: str,
-        record: Mapping[str, Any] | None = None,
-        rank: int | None = None,
-        item: int | None = None,
-    ) -> slicer.vtkMRMLNode:
-        """A new node, marked before anything else happens to it, so that it is found again if something fails."""
-        record = self._record if record is None else record
-        if isSimulated(role, record):
-            name = _("{name} (simulated)").format(name=name)
-        node = self.scene.CreateNodeByClass(className)
-        node.UnRegister(None)
-        node.SetName(self.scene.GenerateUniqueName(name))
-        markNode(node, role, self.runId, record, rank)
-        self.scene.AddNode(node)
-        if self.source is not None:
-            node.SetNodeReferenceID(SOURCE, self.source.GetID())
-        hierarchy = self._hierarchy()
-        own = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(item or self._item, node)
-        hierarchy.SetItemParent(own, item or self._item)
-        return node
-
-    def _volume(
-        self, role: str, name: str, image: ImageData, window: GreyWindow | None, **where: Any
-    ) -> slicer.vtkMRMLScalarVolumeNode:
-        node = self._node("vtkMRMLScalarVolumeNode", role, name, **where)
-        # The window before the voxels: with an automatic one a histogram of all of them would be made first.
-        node.CreateDefaultDisplayNodes()
-        if window is not None:
-            window.apply(node)
-        fillVolume(node, image)
-        return node
+        for plan in self.files.plans:
+            yield from self._plan(plan, window)
+        yield from self._more()
 
     def _probability(self, role: str, name: str, image: ImageData) -> None:
-        display = self._volume(role, name, image, GreyWindow(0.0, 1.0)).GetDisplayNode()
+        display = self._add.volume(role, name, image, GreyWindow(0.0, 1.0)).GetDisplayNode()
         display.SetAndObserveColorNodeID(PROBABILITY_COLOURS)
         display.SetAutoThreshold(False)
         display.SetThreshold(LEAST_SHOWN_PROBABILITY, 1.0)
@@ -149,29 +103,79 @@ class ResultImport:
             ("patientToMni", _("Patient to MNI"), matrix),
             ("mniToPatient", _("MNI to patient"), np.linalg.inv(matrix)),
         ):
-            node = self._node("vtkMRMLLinearTransformNode", role, name)
+            node = self._add.node("vtkMRMLLinearTransformNode", role, name)
             node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(values))
+        if self.files.shift is not None:
+            node = self._add.node("vtkMRMLGridTransformNode", "shift", _("Predicted tissue shift (synthetic)"))
+            fillDisplacement(node, self.files.shift)
 
     def _table(self) -> None:
         records = [precedent.record for precedent in self.files.precedents]
-        fillPrecedentsTable(self._node("vtkMRMLTableNode", "table", _("Precedents")), records)
+        fillPrecedentsTable(self._add.node("vtkMRMLTableNode", "table", _("Precedents")), records)
+        if self.files.report:
+            report = self._add.node("vtkMRMLTextNode", "report", _("Report (synthetic)"))
+            report.SetText(self.files.report)
 
-    def _precedent(self, precedent: PrecedentFiles, window: GreyWindow) -> Generator[None, None, None]:
-        record = {name: value for name, value in precedent.record.items() if name not in PRIVATE_FIELDS}
+    def _maps(self) -> Steps:
+        looks, ranges = mapLooks(), self._ranges()
+        for role in MAPS:
+            if role in self.files.images:
+                self._add.map(role, looks[role], self.files.images[role], ranges[role])
+                yield
+
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        found = {int(one.record["rank"]): one.influence for one in self.files.precedents}
+        return mapRanges(self.files.images, {rank: image for rank, image in found.items() if image is not None})
+
+    def _precedent(self, precedent: PrecedentFiles, window: GreyWindow) -> Steps:
+        record = _shownOf(precedent.record)
         rank = int(record["rank"])
-        item = self._folder(_("Precedent {rank} (IoU {iou:.2f})").format(rank=rank, iou=record["iou"]), self._item)
+        item = self._add.folder(_("Precedent {rank} (IoU {iou:.2f})").format(rank=rank, iou=record["iou"]))
         where: dict[str, Any] = {"record": record, "rank": rank, "item": item}
         images, window = precedent.images, window.carriedOver(self.files.grey, precedent.grey)
         name = _("Precedent {rank} pre-op").format(rank=rank)
-        pre = self._volume("precedent-pre", name, images["pre"], window, **where)
+        pre = self._add.volume("precedent-pre", name, images["pre"], window, **where)
         yield
         name = _("Precedent {rank} post-op").format(rank=rank)
-        self._volume("precedent-post", name, images["post"], window, **where)
+        self._add.volume("precedent-post", name, images["post"], window, **where)
         yield
         for role, name, labels, terms in (
             ("precedent-tumour", _("Precedent {rank} tumour"), images["tumour"], tumourTerms()),
             ("precedent-cavity", _("Precedent {rank} cavity"), images["cavity"], cavityTerms()),
         ):
-            node = self._node("vtkMRMLSegmentationNode", role, name.format(rank=rank), **where)
-            fillSegmentation(node, labels, terms, pre)
+            self._add.segmentation(role, name.format(rank=rank), labels, terms, pre, **where)
             yield
+        if precedent.influence is not None:
+            ends = self._ranges()["influence"]
+            self._add.map(INFLUENCE_ROLE, mapLooks()["influence"], precedent.influence, ends, **where)
+            yield
+
+    def _plan(self, plan: PlanFiles, window: GreyWindow) -> Steps:
+        named = plan.record.get("name") or _("Plan {number}").format(number=plan.number)
+        item = self._add.folder(_("Plan {number}: {name}").format(number=plan.number, name=named))
+        where: dict[str, Any] = {"record": _shownOf(plan.record), "rank": plan.number, "item": item}
+        name = _("Plan {number} predicted post-op (synthetic)").format(number=plan.number)
+        postop = self._add.volume("plan-postop", name, plan.images["postop"], window, **where)
+        yield
+        for role, name, terms in (
+            ("plan", _("Plan {number}"), planTerms()),
+            ("cavity", _("Plan {number} predicted cavity (synthetic)"), cavityTerms()),
+            ("residual", _("Plan {number} predicted residual tumour (synthetic)"), residualTerms()),
+        ):
+            name = name.format(number=plan.number)
+            self._add.segmentation(f"plan-{role}", name, plan.images[role], terms, postop, **where)
+            yield
+
+    def _more(self) -> Steps:
+        for number, one in enumerate(self.files.more, start=1):
+            where: dict[str, Any] = {"record": {"sequence": one.sequence}, "rank": number}
+            name = _("Pre-op {sequence} in MNI space").format(sequence=one.sequence)
+            self._add.volume("more-preop", name, one.preop, one.grey, **where)
+            yield
+            name = _("Predicted post-op {sequence} (synthetic)").format(sequence=one.sequence)
+            self._add.volume("more-postop", name, one.postop, one.grey, **where)
+            yield
+
+
+def _shownOf(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in PRIVATE_FIELDS}

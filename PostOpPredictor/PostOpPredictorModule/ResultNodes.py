@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 import slicer
 import vtk
 
-from .ResultAttributes import PATIENT_ROLES, PRECEDENT_ROLES, RANK, ROLE, RUN_ID, SOURCE, markedNodes, recordOf
+from .PredictionNodes import PlanNodes, PrecedentNodes, PredictionNodes, SequenceNodes
+from .ResultAttributes import (
+    INFLUENCE_ROLE,
+    PATIENT_ROLES,
+    PLAN_ROLES,
+    PRECEDENT_ROLES,
+    RANK,
+    ROLE,
+    RUN_ID,
+    SEQUENCE_ROLES,
+    SOURCE,
+    markedNodes,
+    recordOf,
+)
 
 SPACES = ("mni", "patient")
-
-
-@dataclass(frozen=True)
-class PrecedentNodes:
-    """One operated case in MNI space. ``tumour`` and ``cavity`` are segmentations; ``attributes``: case, EOR, ..."""
-
-    rank: int
-    iou: float
-    pre: slicer.vtkMRMLScalarVolumeNode | None
-    post: slicer.vtkMRMLScalarVolumeNode | None
-    tumour: slicer.vtkMRMLSegmentationNode | None
-    cavity: slicer.vtkMRMLSegmentationNode | None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PredictionNodes:
-    """One prediction. Coordinates are MNI (ICBM152 2009a symmetric) millimetres, RAS.
-
-    ``postop``: synthetic scan, grey levels of the input. ``preop``: the input's brain in MNI space. ``transform``: maps
-    the patient (world) to MNI, ``transformToPatient`` back. ``tumour``, ``cavity`` and ``outcome``: segmentations,
-    hidden until somebody shows them. ``cavityProbability``: 0..1. ``uncertainty``: None where the model gives none.
-    ``source``: the input volume, None when it is gone. ``summary``: volumes in ml, extent of resection in percent and
-    more. ``warnings``: sentences, the gravest first. A node that the user removed is None.
-    """
-
-    runId: str
-    folderItem: int
-    postop: slicer.vtkMRMLScalarVolumeNode
-    preop: slicer.vtkMRMLScalarVolumeNode | None
-    transform: slicer.vtkMRMLLinearTransformNode | None
-    transformToPatient: slicer.vtkMRMLLinearTransformNode | None
-    tumour: slicer.vtkMRMLSegmentationNode | None
-    cavity: slicer.vtkMRMLSegmentationNode | None
-    outcome: slicer.vtkMRMLSegmentationNode | None
-    cavityProbability: slicer.vtkMRMLScalarVolumeNode | None
-    uncertainty: slicer.vtkMRMLScalarVolumeNode | None
-    precedents: tuple[PrecedentNodes, ...]
-    table: slicer.vtkMRMLTableNode | None
-    source: slicer.vtkMRMLScalarVolumeNode | None
-    summary: Mapping[str, Any]
-    warnings: tuple[str, ...]
-    provenance: Mapping[str, Any]
-
-    def displayed(self) -> tuple[slicer.vtkMRMLDisplayableNode, ...]:
-        """Every node that has a place in space."""
-        own = (self.postop, self.preop, self.tumour, self.cavity, self.outcome, self.cavityProbability)
-        others = (node for one in self.precedents for node in (one.pre, one.post, one.tumour, one.cavity))
-        return tuple(node for node in (*own, self.uncertainty, *others) if node is not None)
 
 
 def findResults(scene: slicer.vtkMRMLScene) -> list[PredictionNodes]:
@@ -89,6 +52,8 @@ def nodesOfRun(scene: slicer.vtkMRMLScene, runId: str) -> PredictionNodes | None
         transform=byRole.get("patientToMni"),
         transformToPatient=byRole.get("mniToPatient"),
         precedents=_precedents(marked),
+        plans=_plans(marked),
+        more=_sequences(marked),
         source=postop.GetNodeReference(SOURCE),
         summary=provenance.get("result", {}),
         warnings=tuple(provenance.get("warnings", ())),
@@ -152,17 +117,39 @@ def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
 
 
 def _precedents(marked: Iterable[slicer.vtkMRMLNode]) -> tuple[PrecedentNodes, ...]:
+    found = _byRank(marked, (*PRECEDENT_ROLES, INFLUENCE_ROLE))
+    return tuple(
+        PrecedentNodes(rank=rank, iou=float(record.get("iou", float("nan"))), attributes=record, **nodes)
+        for rank, record, nodes in found
+    )
+
+
+def _plans(marked: Iterable[slicer.vtkMRMLNode]) -> tuple[PlanNodes, ...]:
+    found = _byRank(marked, PLAN_ROLES)
+    return tuple(
+        PlanNodes(number=number, name=str(record.get("name") or ""), record=record, **nodes)
+        for number, record, nodes in found
+    )
+
+
+def _sequences(marked: Iterable[slicer.vtkMRMLNode]) -> tuple[SequenceNodes, ...]:
+    found = _byRank(marked, SEQUENCE_ROLES)
+    return tuple(SequenceNodes(sequence=str(record.get("sequence", "")), **nodes) for _rank, record, nodes in found)
+
+
+def _byRank(
+    marked: Iterable[slicer.vtkMRMLNode], roles: tuple[str, ...]
+) -> list[tuple[int, dict[str, Any], dict[str, slicer.vtkMRMLNode | None]]]:
+    """(rank, record, nodes by the part of their role after the "-") of what has one of ``roles``, in order."""
     byRank: dict[int, dict[str, slicer.vtkMRMLNode]] = {}
     for node in marked:
-        if node.GetAttribute(ROLE) in PRECEDENT_ROLES:
+        if node.GetAttribute(ROLE) in roles:
             byRank.setdefault(int(node.GetAttribute(RANK)), {}).setdefault(node.GetAttribute(ROLE), node)
-    return tuple(_precedent(rank, byRank[rank]) for rank in sorted(byRank))
-
-
-def _precedent(rank: int, byRole: Mapping[str, slicer.vtkMRMLNode]) -> PrecedentNodes:
-    record = recordOf(next(iter(byRole.values())))
-    nodes = {role.removeprefix("precedent-"): byRole.get(role) for role in PRECEDENT_ROLES}
-    return PrecedentNodes(rank=rank, iou=float(record.get("iou", float("nan"))), attributes=record, **nodes)
+    found = []
+    for rank, nodes in sorted(byRank.items()):
+        parts = {role.partition("-")[2]: nodes.get(role) for role in roles}
+        found.append((rank, recordOf(next(iter(nodes.values()))), parts))
+    return found
 
 
 def _folderOf(scene: slicer.vtkMRMLScene, runId: str) -> int:

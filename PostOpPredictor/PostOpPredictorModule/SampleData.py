@@ -86,8 +86,8 @@ def loadPhantomPatient(watcher: Watcher | None = None) -> tuple[Any, Any]:
     The first call simulates the patient in a process of its own, which takes some ten seconds. Raises
     ``PredictionError`` when that does not succeed; then nothing is added.
     """
+    from .ImageFiles import readImage
     from .NodeBuilding import fillSegmentation, fillVolume
-    from .ResultFiles import readImage
 
     folder = sampleFolder()
     if not isIntact(folder):

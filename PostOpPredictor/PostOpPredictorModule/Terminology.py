@@ -14,6 +14,7 @@ ALTERED_STRUCTURE = "SCT^49755003^Morphologically Altered Structure"
 BODY_SUBSTANCE = "SCT^91720002^Body Substance"
 BRAIN = "Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"
 CAVITY_TYPE = "99POSTOP^resection-cavity^Resection cavity"
+PLAN_TYPE = "99POSTOP^planned-resection^Planned resection"
 MASTER_LIST = "Segmentation category and type - DICOM master list"
 TERMINOLOGY_TAG = "TerminologyEntry"
 
@@ -60,3 +61,13 @@ def tumourTerms() -> dict[int, SegmentTerm]:
         4: SegmentTerm("enhancing", _("Enhancing tumour"), (0.95, 0.55, 0.15), ALTERED_STRUCTURE, neoplasm),
         2: SegmentTerm("oedema", _("Oedema"), (0.55, 0.88, 0.89), ALTERED_STRUCTURE, oedema),
     }
+
+
+def planTerms() -> dict[int, SegmentTerm]:
+    """The segment of a planned resection."""
+    return {1: SegmentTerm("plan", _("Planned resection"), (0.93, 0.27, 0.62), ALTERED_STRUCTURE, PLAN_TYPE)}
+
+
+def residualTerms() -> dict[int, SegmentTerm]:
+    """The segment of a mask of residual tumour."""
+    return {1: outcomeTerms()[2]}

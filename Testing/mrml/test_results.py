@@ -25,9 +25,11 @@ from finished_prediction import (
     node_ids,
     through,
 )
+from PostOpPredictorModule import NodeAdder as node_adder
 from PostOpPredictorModule import ResultImport as result_import
+from PostOpPredictorModule.ImageFiles import readImage, readLinearTransform
 from PostOpPredictorModule.ResultAttributes import PROVENANCE, ROLE, RUN_ID, SOURCE, SYNTHETIC, markedNodes
-from PostOpPredictorModule.ResultFiles import precedentFiles, readImage, readLinearTransform
+from PostOpPredictorModule.ResultFiles import precedentFiles
 from PostOpPredictorModule.ResultNodes import findResults, removeRun, showInSpace, spaceOf
 from PostOpPredictorModule.WindowLevel import GreyWindow
 from standins.mrml_scene import ijk_to_ras, read_scene, write_scene
@@ -121,7 +123,7 @@ def test_without_a_study_the_folder_lies_at_the_top(scene: Any, prediction: Fini
 
 
 def test_synthetic_nodes_say_so_in_name_and_attribute(result: Any) -> None:
-    synthetic = [result.postop, result.cavity, result.outcome, result.cavityProbability]
+    synthetic = [result.postop, result.cavity, result.outcome, result.cavityProbability, result.shift]
     own = [node for node in markedNodes(slicer.mrmlScene) if not node.GetAttribute(ROLE).startswith("precedent-")]
     assert len(own) > len(synthetic)
     for node in own:
@@ -386,7 +388,8 @@ def test_an_import_that_fails_leaves_nothing(
     patient: tuple[Any, Any], prediction: FinishedPrediction, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     nodes, tree = node_ids(), hierarchy_tree()
-    works, calls = getattr(result_import, broken), []
+    place = result_import if broken == "fillPrecedentsTable" else node_adder
+    works, calls = getattr(place, broken), []
 
     def fails_at_last(node: Any, *values: Any) -> None:
         calls.append(node)
@@ -394,7 +397,7 @@ def test_an_import_that_fails_leaves_nothing(
         if len(calls) == (1 if broken == "fillPrecedentsTable" else 4):
             raise MemoryError("no room")
 
-    monkeypatch.setattr(result_import, broken, fails_at_last)
+    monkeypatch.setattr(place, broken, fails_at_last)
     with pytest.raises(MemoryError):
         add_result(prediction, patient[0])
     assert (node_ids(), hierarchy_tree()) == (nodes, tree)
