@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 KNOWN_LINES = frozenset({"started", "stage", "progress", "log", "result", "error"})
+SESSION_LINES = frozenset({"ready", "slice", "volume", "refused"})
+"""What a live session says besides."""
 LONGEST_LINE = 1_000_000
 MOST_WAITING_LINES = 2_000
 SECONDS_TO_STOP = 0.5
@@ -73,11 +75,17 @@ def backendEnvironment() -> dict[str, str]:
 class BackendProcess:
     """A running command that speaks JSON lines on its standard output.
 
-    Only ``messages`` and ``poll`` need to be called, now and then, from the main thread. Raises ``OSError`` when the
-    command cannot be started.
+    Only ``messages`` and ``poll`` need to be called, now and then, from the main thread. With ``listens`` the process
+    is told more through ``send``. Raises ``OSError`` when the command cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], cancelFile: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        cancelFile: Path,
+        environment: Mapping[str, str] | None = None,
+        listens: bool = False,
+    ) -> None:
         self._cancelFile = cancelFile
         self._lines: queue.Queue[tuple[bool, bytes]] = queue.Queue(MOST_WAITING_LINES)
         self._abandoned = threading.Event()
@@ -88,7 +96,7 @@ class BackendProcess:
         self._lastLineAt = 0.0
         self._process = subprocess.Popen(
             list(command),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=None if environment is None else dict(environment),
@@ -122,6 +130,21 @@ class BackendProcess:
             message = parsedLine(line, fromStdout)
             if message is not None:
                 yield message
+
+    def send(self, message: Mapping[str, Any]) -> bool:
+        """Write one JSON line to the process; False when it does not listen any more.
+
+        Short lines only, and not many that wait for an answer: a full pipe would block the main thread.
+        """
+        pipe = self._process.stdin
+        if pipe is None or pipe.closed:
+            return False
+        try:
+            pipe.write(json.dumps(dict(message), ensure_ascii=False).encode("utf-8") + b"\n")
+            pipe.flush()
+        except (OSError, ValueError):
+            return False
+        return True
 
     def poll(self) -> bool:
         """Push a cancel on, and say whether all is over: the process has ended and its lines have been read."""
@@ -162,6 +185,10 @@ class BackendProcess:
             return
         self._killed = True
         _killTree(self._process)
+        if self._process.stdin is not None:
+            # What is still in its buffer has nobody to read it.
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
 
@@ -201,7 +228,7 @@ def parsedLine(line: bytes, fromStdout: bool = True) -> dict[str, Any] | None:
     if fromStdout and text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
             message = json.loads(text)
-            if message.get("type") in KNOWN_LINES:
+            if message.get("type") in KNOWN_LINES | SESSION_LINES:
                 return dict(message)
     return {"type": "log", "text": text}
 
