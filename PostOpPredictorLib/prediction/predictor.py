@@ -11,6 +11,7 @@ from ..progress import Progress, SilentProgress
 from .asked import Answer, Asked
 from .output_folder import refuse_unusable_folder
 from .patient_prediction import PatientPrediction, Tools, open_tools, predict_patient
+from .plans.question import masks_of, refuse_unreadable_plans
 from .precedents import precedents_record
 from .prediction_files import write_prediction
 from .provenance import StageTimes, provenance_record
@@ -95,9 +96,7 @@ def figure_texts(prediction: PatientPrediction, request: PredictionRequest) -> t
 
 
 def _checked_folder(request: PredictionRequest) -> Path:
-    inputs = tuple(
-        path
-        for path in (request.pre, request.tumour, request.brain, request.library, request.model)
-        if path is not None
-    )
+    refuse_unreadable_plans(request)
+    given = (request.pre, request.tumour, request.brain, request.library, request.model)
+    inputs = tuple(path for path in (*given, *request.more.values(), *masks_of(request)) if path is not None)
     return refuse_unusable_folder(request.out, request.overwrite, inputs)

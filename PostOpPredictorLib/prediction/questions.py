@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..progress import Progress
 from .asked import Answer, Asked, Question
+from .plans.question import answer_plans, answer_without_plan
 
-QUESTIONS: tuple[Question, ...] = ()
+QUESTIONS: tuple[Question, ...] = (answer_without_plan, answer_plans)
 
 
 def answers_of(asked: Asked, progress: Progress) -> dict[str, Answer]:

@@ -29,6 +29,7 @@ from .outcome_volume import (
     with_visible_tumour,
     without_islands,
 )
+from .plans.following import follow_plan, reach_of
 from .triplet_slices import end_taper, slices_with_tumour, triplet_batch
 
 SLICES_AT_ONCE = 16
@@ -95,11 +96,11 @@ def predict_case(
     """Predict the whole post-operative volume of one patient.
 
     ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are (z, y, x) on WORKING_GRID; ``precedent`` None means
-    "no similar case". ``plan`` uint8 (z, y, x): 1 where tissue is to be taken; ``days`` since surgery;
-    ``own_institution``: whether the precedent was operated where the patient will be. ``slices`` (indices along z)
-    defaults to all that hold tumour and a margin. The same ``seed`` gives the same volume. Raises ``InputError`` for a
-    plan or a time that the model does not know, and for a sequence whose fluid is bright where the model draws images
-    only: it tells the cavity by dark fluid.
+    "no similar case". ``plan`` uint8 (z, y, x): 1 where tissue is to be taken, and the prediction follows
+    it; ``days`` since surgery; ``own_institution``: whether the precedent was operated where the patient will be.
+    ``slices`` (indices along z) defaults to all that hold tumour or plan and a margin. The same ``seed`` gives the same
+    volume. Raises ``InputError`` for a plan or a time that the model does not know, and for a sequence whose fluid is
+    bright where the model draws images only: it tells the cavity by dark fluid.
     """
     progress = progress or SilentProgress()
     if not pipe.has_renderer and sequence in BRIGHT_FLUID:
@@ -108,22 +109,27 @@ def predict_case(
             "Choose a structure model, or a T1-weighted scan."
         )
     instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
-    chosen = tuple(slices) if slices is not None else slices_with_tumour(tumour, brain)
+    reach = reach_of(tumour, plan)
+    chosen = tuple(slices) if slices is not None else slices_with_tumour(reach, brain)
     parts = _parts(chosen)
     asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
     batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
     settings = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance, "start": start}
     drawn = _drawn(pipe, batches, settings, progress)
-    inside, ending = brain > 0, end_taper(chosen, tumour)
+    inside, ending = brain > 0, end_taper(chosen, reach)
     shift = smooth_shift(_volume_of_shift(drawn.shift, chosen) * ending[..., None], inside)
     drawn_outcome = None
     if drawn.outcome is None:
+        if plan is not None:
+            raise InputError("This model draws images only, so it cannot follow a plan. Choose a structure model.")
         synthesised = _volume(drawn.image, chosen)
         probability = outcome_probability_of_image(synthesised, pre, tumour, inside & (ending > 0))
         weight = near_tumour(tumour > 0) * inside * ending
     else:
         told = ended(_volume_of_outcome(drawn.outcome, chosen), ending)
-        probability = without_islands(smooth_through_plane(told, inside), tumour)
+        probability = without_islands(smooth_through_plane(told, inside), reach)
+        if plan is not None:
+            probability = follow_plan(probability, shift, tumour, inside, plan)
         drawn_outcome = np.ascontiguousarray(probability[:, list(chosen)].swapaxes(0, 1))
         synthesised = (
             _rendered(pipe, batches, parts, drawn_outcome, shift, progress)
