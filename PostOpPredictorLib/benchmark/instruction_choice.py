@@ -31,10 +31,19 @@ class _View(PreparedSlices):
 class RandomInstructions(_View):
     """The instruction is any slice of another patient of the same split."""
 
-    def draw_instruction(self, rows: Tensor, neighbours: int, generator: torch.Generator) -> Tensor:
+    def draw_instruction(
+        self,
+        rows: Tensor,
+        neighbours: int,
+        generator: torch.Generator,
+        *,
+        sequence: str | None = None,
+        elsewhere: float = 0.0,
+    ) -> Tensor:
         drawn = []
+        there = torch.ones(1, dtype=torch.bool) if sequence is None else self.arrays[f"has_{sequence}"] > 0
         for row in rows.tolist():
-            others = self.others(row).nonzero()[:, 0]
+            others = (self.others(row) & there).nonzero()[:, 0]
             if not len(others):
                 raise InputError("A random instruction needs slices of two patients in each split. Add more cases.")
             drawn.append(others[torch.randint(len(others), (1,), generator=generator)])
@@ -65,7 +74,8 @@ class ImageInstructions(_View):
         return nearest
 
     def _vectors(self) -> Tensor:
-        images = self.arrays[f"pre_{self.sequences[-1]}"]
+        everywhere = [name for name in self.sequences if self.arrays[f"has_{name}"].all()]
+        images = self.arrays[f"pre_{(everywhere or self.sequences)[-1]}"]
         parts = []
         for part in images.split(_PART):
             coarse = adaptive_avg_pool2d(part[:, None].float(), _CELLS).flatten(1)
@@ -78,14 +88,15 @@ class ImageInstructions(_View):
 class OnePair(_View):
     """One training slice with its answer: the one with the largest cavity."""
 
-    def rows(self, split: str, *kinds: int) -> Tensor:
+    def rows(self, split: str, *kinds: int, sequence: str | None = None) -> Tensor:
         """It alone, in every split; nothing where it is of another kind."""
         train = PreparedSlices.rows(self, "train")
         if not len(train):
             return train
         holes = torch.isin(self.arrays["outcome"][train], torch.tensor([1, 3, 5], dtype=torch.uint8)).sum(dim=(1, 2))
         chosen = train[holes.argmax()][None]
-        return chosen if not kinds or int(self.arrays["kind"][chosen]) in kinds else chosen[:0]
+        there = sequence is None or bool(self.arrays[f"has_{sequence}"][chosen])
+        return chosen if there and (not kinds or int(self.arrays["kind"][chosen]) in kinds) else chosen[:0]
 
 
 def slices_for(choice: str, slices: PreparedSlices) -> PreparedSlices:

@@ -129,6 +129,8 @@ class PostOpConfig:
             )
         if self.layout == "grid" and self.plan:
             raise InputError("The grid layout has no place for a plan: set 'plan: false' or 'layout: stacked'.")
+        if self.layout == "grid" and (self.time or self.institution):
+            raise InputError("The grid layout is told neither time nor institution: set both to false.")
         if self.layout == "stacked" and self.noised == "full":
             raise InputError("'noised: full' belongs to the grid layout: set 'layout: grid' or 'noised: target'.")
 

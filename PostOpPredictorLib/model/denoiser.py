@@ -70,9 +70,7 @@ class Denoiser:
         if self.config.layout == "grid":
             canvas, mask = grid_canvas(triplets, self.autoencoder)
             return Condition(tokens, torch.cat([canvas * (1 - mask), mask], dim=1), canvas)
-        maps = stacked_condition(
-            triplets, self.autoencoder, self.factor, self.config.composite_soft_edge, self.config.plan
-        )
+        maps = stacked_condition(triplets, self.autoencoder, self.factor, self.config)
         return Condition(tokens, maps)
 
     def tokens(self, triplets: TripletBatch, drop: Tensor | None = None) -> Tensor:
@@ -110,7 +108,7 @@ def build_unet(config: PostOpConfig, latent_channels: int) -> UNet2DConditionMod
         target, extra = latent_channels, latent_channels + 1
     else:
         target = STRUCTURE_CHANNELS if config.target == "structure" else latent_channels
-        extra = stacked_channels(latent_channels, config.plan)
+        extra = stacked_channels(latent_channels, config)
     return unet_of(config.unet, target + extra, target, config.prompt.token_width)
 
 

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pixel_unshuffle
 
 from .autoencoder import ImageAutoencoder
 from .composite import cavity_box, composite
+from .config import PostOpConfig
 from .triplet import CORE_LABELS, OEDEMA_LABEL, TripletBatch, label_mask, outcome_maps
 
 MASK_CELLS = 2
 STACKED_MASKS = 10
 PLAN_MASKS = 2
 STACKED_COORDINATES = 4
+TIME_CHANNELS = 3
+LONGEST_DAYS = 365.0
 
 
-def stacked_channels(latent_channels: int, plan: bool = False) -> int:
+def stacked_channels(latent_channels: int, config: PostOpConfig) -> int:
     """Number of channels of ``stacked_condition``."""
-    masks = STACKED_MASKS + (PLAN_MASKS if plan else 0)
-    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES
+    masks = STACKED_MASKS + (PLAN_MASKS if config.plan else 0)
+    constants = (TIME_CHANNELS if config.time else 0) + (1 if config.institution else 0)
+    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES + constants
 
 
 def stacked_condition(
-    triplets: TripletBatch, autoencoder: ImageAutoencoder, factor: int, soft_edge_px: int, plan: bool = False
+    triplets: TripletBatch, autoencoder: ImageAutoencoder, factor: int, config: PostOpConfig
 ) -> Tensor:
     """Everything on channels at latent resolution: latents of Q_pre, Q_comp, I_pre, I_post; masks; MNI position.
 
-    With ``plan`` the planned resection is among the masks, and whether there is one.
+    Where ``config`` says so: the planned resection among the masks, and whether there is one; the days since surgery
+    and of the instruction; whether the instruction is of the own institution.
     Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel
     meets the instruction's pixel of the same MNI place.
     """
     images = (
         triplets.query_pre,
-        composite(triplets.query_pre, triplets.instruction_post, triplets.instruction_outcome, soft_edge_px),
+        composite(
+            triplets.query_pre, triplets.instruction_post, triplets.instruction_outcome, config.composite_soft_edge
+        ),
         triplets.instruction_pre,
         triplets.instruction_post,
     )
@@ -46,19 +55,41 @@ def stacked_condition(
             label_mask(triplets.instruction_tumour, CORE_LABELS),
             cavity_box(triplets.instruction_outcome),
             outcome_maps(triplets.instruction_outcome),
-            *(_plan_masks(triplets) if plan else ()),
+            *(_plan_masks(triplets) if config.plan else ()),
         ],
         dim=1,
     )
     height, width = latents[0].shape[-2:]
     cells = adaptive_avg_pool2d(masks, (height * MASK_CELLS, width * MASK_CELLS))
-    return torch.cat([*latents, pixel_unshuffle(cells, MASK_CELLS), _coordinates(triplets, factor)], dim=1)
+    constants = [
+        value.to(cells)[:, None, None, None].expand(-1, 1, height, width) for value in _constants(triplets, config)
+    ]
+    return torch.cat([*latents, pixel_unshuffle(cells, MASK_CELLS), _coordinates(triplets, factor), *constants], dim=1)
 
 
 def _plan_masks(triplets: TripletBatch) -> tuple[Tensor, Tensor]:
     assert triplets.query_plan is not None and triplets.has_plan is not None
     planned = label_mask(triplets.query_plan, (1,))
     return planned, triplets.has_plan[:, None, None, None].to(planned).expand_as(planned)
+
+
+def _constants(triplets: TripletBatch, config: PostOpConfig) -> list[Tensor]:
+    """One number a slice each (B,). New ones come last: weights trained without them can be carried over."""
+    assert triplets.has_instruction is not None
+    constants, instructed = [], triplets.has_instruction.float()
+    if config.time:
+        assert triplets.days is not None and triplets.has_days is not None and triplets.shown_days is not None
+        known = triplets.has_days.float()
+        constants += [known, days_code(triplets.days) * known, days_code(triplets.shown_days) * instructed]
+    if config.institution:
+        assert triplets.own_institution is not None
+        constants.append(triplets.own_institution.float() * instructed)
+    return constants
+
+
+def days_code(days: Tensor) -> Tensor:
+    """Days since surgery as a number from 0 (the day itself) to 1 (a year later): the early days count most."""
+    return torch.log1p(days.clamp(0, LONGEST_DAYS)) / math.log1p(LONGEST_DAYS)
 
 
 def _coordinates(triplets: TripletBatch, factor: int) -> Tensor:

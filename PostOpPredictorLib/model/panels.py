@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from ..errors import InputError
 from .triplet import TripletBatch
 
-_NOT_ON_PIXELS = ("z_mm", "corner", "has_instruction", "has_plan")
+_NOT_ON_PIXELS = ("z_mm", "corner", "has_instruction", "has_plan", "days", "has_days", "shown_days", "own_institution")
 _STEP = 4
 """Slices lie on whole latent pixels of the structure code, so that its half-resolution shift can be padded, too."""
 

@@ -165,7 +165,6 @@ class PostOpPipeline(DiffusionPipeline):
             raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
         if start not in ("noise", "composite"):
             raise InputError(f"A prediction cannot start from '{start}'; choose 'noise' or 'composite'.")
-        self._refuse_unknown_conditions(triplets)
         place = Placement.of(self.config_tree.panel, triplets.query_pre)
         triplets = place.pad_triplets(triplets.to(self.device))
         guidance = self.config_tree.guidance if guidance is None else guidance
@@ -202,12 +201,13 @@ class PostOpPipeline(DiffusionPipeline):
         structure = Structure(crisp(outcome_probability.to(self.device)), shift_mm.to(self.device))
         return self.renderer.render(triplets, structure)
 
-    def _refuse_unknown_conditions(self, triplets: TripletBatch) -> None:
-        for name, given, known in (
-            ("planned resection", triplets.has_plan, self.config_tree.plan),
-            ("time since surgery", triplets.has_days, self.config_tree.time),
+    def refuse_unknown(self, *, plan: bool = False, days: bool = False) -> None:
+        """Raise ``InputError`` when a condition is wanted that the model was not trained with."""
+        for name, wanted, known in (
+            ("planned resection", plan, self.config_tree.plan),
+            ("time since surgery", days, self.config_tree.time),
         ):
-            if given is not None and bool(given.any()) and not known:
+            if wanted and not known:
                 raise InputError(f"This model was not trained with a {name}. Choose another model, or leave it out.")
 
     def _finish(self, triplets: TripletBatch, target: Tensor) -> PredictedSlices:

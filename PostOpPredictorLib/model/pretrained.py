@@ -6,6 +6,7 @@ safetensors or as the older .bin files, which are read without running code in t
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,34 @@ def pretrained_pipeline(config: PostOpConfig, source: Pretrained) -> PostOpPipel
     if source.medsam:
         load_medsam(pipeline.prompt_adapter.image_encoder, Path(source.medsam).expanduser())
     return pipeline
+
+
+def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
+    """A pipeline of ``config`` with the weights of ``source``; conditions that ``source`` does not know start at zero.
+
+    Such are the time since surgery and the own institution, whose channels come last. Raises ``InputError`` where
+    anything else of the shape differs.
+    """
+    before, after = (_shape_of(one) for one in (source.config_tree, config))
+    if before != after:
+        changed = sorted(name for name in before if before[name] != after[name])
+        raise InputError(f"The model to start from has another '{changed[0]}'. Give its configuration.")
+    pipeline = PostOpPipeline.of(config)
+    for new, old in zip(pipeline.networks, source.networks, strict=True):
+        weights = old.state_dict()
+        if new is pipeline.unet:
+            fresh = torch.zeros_like(new.conv_in.weight)
+            known = weights["conv_in.weight"]
+            fresh[:, : known.shape[1]] = known
+            weights["conv_in.weight"] = fresh
+        new.load_state_dict(weights)
+    return pipeline
+
+
+def _shape_of(config: PostOpConfig) -> dict[str, Any]:
+    """What must agree between two configurations for weights to be carried over."""
+    free = ("time", "time_dropout", "institution", "plan_dropout", "condition_dropout", "guidance", "steps")
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
 
 
 def stable_diffusion_unet(config: PostOpConfig, latent_channels: int, source: Pretrained) -> UNet2DConditionModel:

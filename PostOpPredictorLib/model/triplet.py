@@ -24,7 +24,7 @@ class TripletBatch:
     ``corner`` (B, 2): row and column of the first pixel in the full panel (crops in training).
     ``has_instruction`` (B,) bool: False where no similar case was found; then the instruction's arrays are all zero.
     ``query_plan`` (B, y, x) uint8: 1 where tissue is to be taken; ``has_plan`` (B,) bool: False where there is no plan.
-    ``days`` (B,) since surgery of the slice that is wanted, where ``has_days`` (B,) bool; ``instruction_days`` (B,) of
+    ``days`` (B,) since surgery of the slice that is wanted, where ``has_days`` (B,) bool; ``shown_days`` (B,) of
     the instruction's. ``own_institution`` (B,) bool: whether the instruction was operated where the query will be.
     """
 
@@ -42,7 +42,7 @@ class TripletBatch:
     has_plan: Tensor | None = None
     days: Tensor | None = None
     has_days: Tensor | None = None
-    instruction_days: Tensor | None = None
+    shown_days: Tensor | None = None
     own_institution: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class TripletBatch:
         for name in ("has_plan", "has_days", "own_institution"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, torch.zeros(size, dtype=torch.bool))
-        for name in ("days", "instruction_days"):
+        for name in ("days", "shown_days"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, torch.ones(size))
 
@@ -100,6 +100,11 @@ class TripletBatch:
             query_plan=self.query_plan * keep[:, None, None].to(self.query_plan.dtype),
             has_plan=self.has_plan & keep,
         )
+
+    def without_time(self, drop: Tensor) -> TripletBatch:
+        """The batch with no days since surgery where ``drop`` (B,) bool is True."""
+        assert self.has_days is not None
+        return replace(self, has_days=self.has_days & ~drop.to(self.has_days.device))
 
 
 def label_mask(labels: Tensor, wanted: tuple[int, ...]) -> Tensor:

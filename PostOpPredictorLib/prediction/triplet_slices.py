@@ -80,7 +80,7 @@ def triplet_batch(
         has_plan=torch.full((len(index),), plan is not None),
         days=torch.full((len(index),), 0.0 if days is None else days),
         has_days=torch.full((len(index),), days is not None),
-        instruction_days=torch.full((len(index),), shown.days),
+        shown_days=torch.full((len(index),), shown.days),
         own_institution=torch.full((len(index),), own_institution),
     )
 

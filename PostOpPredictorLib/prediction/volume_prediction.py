@@ -40,6 +40,8 @@ class Pipeline(Protocol):
 
     has_renderer: bool
 
+    def refuse_unknown(self, *, plan: bool = False, days: bool = False) -> None: ...
+
     def __call__(self, triplets: TripletBatch, **settings: Any) -> Any: ...
 
     def render(
@@ -112,6 +114,8 @@ def predict_case(
     reach = reach_of(tumour, plan)
     chosen = tuple(slices) if slices is not None else slices_with_tumour(reach, brain)
     parts = _parts(chosen)
+    if plan is not None or days is not None:
+        pipe.refuse_unknown(plan=plan is not None, days=days is not None)
     asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
     batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
     settings = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance, "start": start}

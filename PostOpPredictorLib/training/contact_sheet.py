@@ -40,13 +40,15 @@ def write_contact_sheet(pipeline: PostOpPipeline, slices: PreparedSlices, path: 
 
 def _shown(slices: PreparedSlices, count: int) -> TrainingBatch:
     """Validation slices evenly through the file, else the first of training, with their best instruction."""
-    rows = slices.rows("val")
+    sequence = "T1wCE" if "T1wCE" in slices.sequences else slices.sequences[-1]
+    rows = slices.rows("val", sequence=sequence)
     if len(rows):
         rows = rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
     else:
-        rows = slices.rows("train")[:count]
+        rows = slices.rows("train", sequence=sequence)[:count]
     generator = torch.Generator().manual_seed(0)
-    return slices.batch(rows, slices.draw_instruction(rows, 1, generator), slices.sequences[-1], 0, generator)
+    instruction = slices.draw_instruction(rows, 1, generator, sequence=sequence)
+    return slices.batch(rows, instruction, sequence, 0, generator)
 
 
 @torch.no_grad()

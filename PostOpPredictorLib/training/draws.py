@@ -17,13 +17,14 @@ from .config import TrainingConfig
 
 @dataclass(frozen=True)
 class NoiseDraws:
-    """``noise`` (B, c, h, w), ``times`` (B,), and (B,) bool: whose tokens, instruction and plan are left out."""
+    """``noise`` (B, c, h, w), ``times`` (B,), and (B,) bool: whose tokens, instruction, plan and time are left out."""
 
     noise: Tensor
     times: Tensor
     drop_tokens: Tensor
     drop_instruction: Tensor
     drop_plan: Tensor
+    drop_time: Tensor
 
     def rows(self, part: slice) -> NoiseDraws:
         """Those of some slices."""
@@ -49,4 +50,6 @@ def draw_noise(
     times = torch.randint(0, last + 1, (size,), generator=generator)
     if config.prediction_type == "v_prediction":
         times = torch.where(chance(training.expected_share), torch.full_like(times, last), times)
-    return NoiseDraws(noise, times, drop_tokens, drop_instruction, drop_plan)
+    # Last, so that what is trained without it keeps its random numbers.
+    drop_time = chance(config.time_dropout) if config.time else torch.zeros(size, dtype=torch.bool)
+    return NoiseDraws(noise, times, drop_tokens, drop_instruction, drop_plan, drop_time)

@@ -25,16 +25,17 @@ class SliceGroups:
 
 
 def find_neighbours(
-    masks: PackedMasks, groups: SliceGroups, count: int, progress: Progress
+    masks: PackedMasks, groups: SliceGroups, count: int, progress: Progress, *, elsewhere: bool = False
 ) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
     """Rows (N, count), -1 where there are none, and IoU (N, count) of the slices most like each, exact, ties by row.
 
     Neighbours are of the same split, another patient, at most 12 mm up or down, and share a pixel. Those of the same
     institution come first; where they are fewer than ``count``, the rest comes from other institutions of the split.
+    With ``elsewhere`` all are of other institutions.
     """
     rows = np.full((len(masks), count), -1, np.int32)
     iou = np.zeros((len(masks), count), np.float16)
-    _Filling(masks, groups, rows, iou).fill(progress)
+    _Filling(masks, groups, rows, iou, elsewhere).fill(progress)
     return rows, iou
 
 
@@ -44,6 +45,7 @@ class _Filling:
     groups: SliceGroups
     rows: NDArray[np.int32]
     iou: NDArray[np.float16]
+    elsewhere: bool
 
     def fill(self, progress: Progress) -> None:
         progress.stage("Finding similar slices")
@@ -56,7 +58,7 @@ class _Filling:
                 other = self.groups.institution[of_split] != institution
                 pool = self.masks.subset(own)
                 for row in own:
-                    found = self._append(row, own, pool, np.ones(len(own), bool), 0)
+                    found = 0 if self.elsewhere else self._append(row, own, pool, np.ones(len(own), bool), 0)
                     if found < self.rows.shape[1]:
                         self._append(row, of_split, everywhere, other, found)
                 done += len(own)

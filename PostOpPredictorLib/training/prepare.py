@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..atomic_files import whole_file
 from ..cases.bids import SHIFT_GRID
+from ..cases.case import EARLY_DAYS
 from ..cases.library import CaseLibrary, LibraryCase
 from ..cases.library_check import case_problems
 from ..errors import InputError, LibraryError
@@ -22,8 +23,8 @@ from ..retrieval.slice_index import SliceIndex
 from .neighbours import SliceGroups, find_neighbours
 from .tensor_file import TensorFile
 
-SCHEMA = 2
-SEQUENCES = ("T1w", "T1wCE")
+SCHEMA = 3
+SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
 SPLITS = ("train", "val", "test")
 KINDS = ("phantom", "semi-real", "real")
 MINIMUM_PIXELS = 20
@@ -47,15 +48,17 @@ def prepare_slices(
     Slices with at least 20 pixels of core look for their neighbours; the others of a case take over those of the
     nearest such slice, as far above or below it. A case without any such slice is left out.
 
-    Tensors, N rows: ``pre_T1w``, ``pre_T1wCE``, ``post_T1w``, ``post_T1wCE`` (255 x intensity), ``tumour``,
+    Tensors, N rows: for every sequence that a case has, such as T1w, ``pre_T1w`` and ``post_T1w`` (255 x intensity, 0
+    where ``has_T1w`` (N,) uint8 is 0), ``tumour``,
     ``outcome`` (labels), ``brain``, ``resection`` (0 where ``resection_known`` (N,) uint8 is 0): uint8 (N, 128, 128);
     ``shift`` int8 (N, 3, 64, 64): components (x, y, z) LPS in
-    0.1 mm, cut at 12.7 mm, 0 where ``shift_known`` (N,) uint8 is 0; ``z_mm`` float32; ``case``, ``patient``,
+    0.1 mm, cut at 12.7 mm, 0 where ``shift_known`` (N,) uint8 is 0; ``z_mm`` float32; ``days`` since surgery float32, 1
+    for a simulated early scan, -1 where unknown; ``case``, ``patient``,
     ``institution`` int32 (indices of the lists in the metadata); ``split`` int8 (train, val, test); ``kind`` int8
     (phantom, semi-real, real); ``neighbours`` int32 and ``neighbour_iou`` float16 (N, neighbours), see
-    ``find_neighbours``.
+    ``find_neighbours``; ``neighbours_elsewhere`` int32: the same among other institutions only.
 
-    Broken cases, and cases without both sequences or a split, are left out with a line in the log.
+    Broken cases, and cases without any of the sequences or a split, are left out with a line in the log.
     Raises ``LibraryError`` when nothing remains.
     """
     progress = progress or SilentProgress()
@@ -64,12 +67,15 @@ def prepare_slices(
     library = CaseLibrary.open(library_folder)
     core = _choose_rows(library, slice_step, progress)
     found, iou = find_neighbours(core.masks, core.groups, neighbours, progress)
+    elsewhere, _ = find_neighbours(core.masks, core.groups, neighbours, progress, elsewhere=True)
     rows, nearest = with_margin(core, slice_step)
-    found, iou = neighbours_of_margin(core, found, rows, nearest, slice_step), iou[nearest]
-    tensors, metadata = _tensors(len(rows.z), neighbours), _metadata(rows, slice_step)
+    found, elsewhere = (neighbours_of_margin(core, own, rows, nearest, slice_step) for own in (found, elsewhere))
+    iou = iou[nearest]
+    tensors, metadata = _tensors(len(rows.z), neighbours, rows.sequences), _metadata(rows, slice_step)
     with whole_file(Path(out_file)) as temporary, TensorFile(temporary, tensors, metadata) as file:
         file.write("neighbours", 0, found)
         file.write("neighbour_iou", 0, iou)
+        file.write("neighbours_elsewhere", 0, elsewhere)
         _write_numbers(file, rows)
         _write_images(file, rows, progress)
     return {"slices": len(rows.z), "cases": len(rows.cases), "without_neighbour": int((found[:, 0] < 0).sum())}
@@ -88,6 +94,11 @@ class Rows:
     z: NDArray[np.int16]
     patients: tuple[str, ...]
     institutions: tuple[str, ...]
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The sequences that at least one case has."""
+        return tuple(name for name in SEQUENCES if any(name in case.sequences for case in self.cases))
 
     @property
     def groups(self) -> SliceGroups:
@@ -160,9 +171,8 @@ def neighbours_of_margin(
 
 def _is_usable(case: LibraryCase, progress: Progress) -> bool:
     problem = next(case_problems(case.files), None)
-    missing = sorted(set(SEQUENCES) - set(case.sequences))
-    if problem is None and missing:
-        problem = f"it has no {missing[0]} scan."
+    if problem is None and not set(SEQUENCES) & set(case.sequences):
+        problem = f"it has no scan in any of {', '.join(SEQUENCES)} before and after surgery."
     if problem is None and (case.split not in SPLITS or case.source not in KINDS):
         problem = f"its split is {case.split!r} and its source {case.source!r} in participants.tsv."
     if problem:
@@ -170,17 +180,18 @@ def _is_usable(case: LibraryCase, progress: Progress) -> bool:
     return problem is None
 
 
-def _tensors(count: int, neighbours: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    images = [f"{when}_{sequence}" for when in ("pre", "post") for sequence in SEQUENCES]
+def _tensors(count: int, neighbours: int, sequences: tuple[str, ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    images = [f"{when}_{sequence}" for when in ("pre", "post") for sequence in sequences]
     return {
         **{name: ("uint8", (count, *_PANEL)) for name in (*images, "tumour", "outcome", "brain", "resection")},
         "shift": ("int8", (count, *_SHIFT_PANEL)),
+        **{f"has_{sequence}": ("uint8", (count,)) for sequence in sequences},
         "shift_known": ("uint8", (count,)),
         "resection_known": ("uint8", (count,)),
-        "z_mm": ("float32", (count,)),
+        **{name: ("float32", (count,)) for name in ("z_mm", "days")},
         **{name: ("int32", (count,)) for name in ("case", "patient", "institution")},
         **{name: ("int8", (count,)) for name in ("split", "kind")},
-        "neighbours": ("int32", (count, neighbours)),
+        **{name: ("int32", (count, neighbours)) for name in ("neighbours", "neighbours_elsewhere")},
         "neighbour_iou": ("float16", (count, neighbours)),
     }
 
@@ -209,6 +220,7 @@ def _write_numbers(file: TensorFile, rows: Rows) -> None:
     groups = rows.groups
     kind = np.array([KINDS.index(case.source) for case in rows.cases], np.int8)
     file.write("z_mm", 0, (WORKING_GRID.origin[2] + WORKING_GRID.spacing[2] * rows.z).astype(np.float32))
+    file.write("days", 0, np.array([_days(case) for case in rows.cases], np.float32)[rows.case])
     file.write("case", 0, rows.case)
     file.write("patient", 0, groups.patient.astype(np.int32))
     file.write("institution", 0, groups.institution.astype(np.int32))
@@ -221,21 +233,30 @@ def _write_images(file: TensorFile, rows: Rows, progress: Progress) -> None:
     for number, case in enumerate(rows.cases):
         progress.step(number, len(rows.cases))
         first, last = np.searchsorted(rows.case, [number, number + 1])
-        for name, array in _case_arrays(case, rows.z[first:last].astype(np.intp)).items():
+        for name, array in _case_arrays(case, rows.z[first:last].astype(np.intp), rows.sequences).items():
             file.write(name, int(first), array)
     progress.step(len(rows.cases), len(rows.cases))
 
 
-def _case_arrays(case: LibraryCase, z: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+def _days(case: LibraryCase) -> float:
+    """Days since surgery; of a simulated early scan 1, of a real one of which nobody knows -1."""
+    unknown = -1.0 if case.source == "real" else EARLY_DAYS
+    return unknown if case.days_since_surgery is None else case.days_since_surgery
+
+
+def _case_arrays(case: LibraryCase, z: NDArray[np.intp], sequences: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The slices ``z`` of one case, under the tensors' names."""
     arrays: dict[str, NDArray[Any]] = {
         "tumour": case.tumour()[z],
         "outcome": case.outcome()[z],
         "brain": case.brain_pre()[z],
     }
-    for sequence in SEQUENCES:
-        arrays[f"pre_{sequence}"] = np.rint(case.pre(sequence)[z] * 255).astype(np.uint8)
-        arrays[f"post_{sequence}"] = np.rint(case.post(sequence)[z] * 255).astype(np.uint8)
+    for sequence in sequences:
+        there = sequence in case.sequences
+        arrays[f"has_{sequence}"] = np.full(len(z), there, np.uint8)
+        for when, read in (("pre", case.pre), ("post", case.post)):
+            scan = np.rint(read(sequence)[z] * 255).astype(np.uint8) if there else np.zeros((len(z), *_PANEL), np.uint8)
+            arrays[f"{when}_{sequence}"] = scan
     resection = case.resection()
     arrays["resection_known"] = np.full(len(z), resection is not None, np.uint8)
     arrays["resection"] = np.zeros((len(z), *_PANEL), np.uint8) if resection is None else resection[z]

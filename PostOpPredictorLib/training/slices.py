@@ -11,12 +11,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from ..cases.case import EARLY_DAYS
 from ..errors import InputError
 from ..model.panels import Placement
 from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
 
 SPLITS = ("train", "val", "test")
-SEQUENCES = ("T1w", "T1wCE")
+SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
 _REQUIRED = (
     "tumour",
     "outcome",
@@ -26,9 +27,12 @@ _REQUIRED = (
     "shift",
     "shift_known",
     "z_mm",
+    "days",
     "split",
     "kind",
+    "institution",
     "neighbours",
+    "neighbours_elsewhere",
 )
 _ON_PIXELS = ("query_post", "query_outcome", "query_shift", "lesion")
 
@@ -88,7 +92,9 @@ class PreparedSlices:
                 f"{path} could not be read as prepared slices ({error}). Make it with 'postop library prepare'."
             ) from error
         missing = [name for name in _REQUIRED if name not in self.arrays]
-        self.sequences = tuple(s for s in SEQUENCES if f"pre_{s}" in self.arrays and f"post_{s}" in self.arrays)
+        self.sequences = tuple(
+            s for s in SEQUENCES if all(f"{part}_{s}" in self.arrays for part in ("pre", "post", "has"))
+        )
         if missing or not self.sequences:
             raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
 
@@ -98,12 +104,14 @@ class PreparedSlices:
         height, width = self.arrays["tumour"].shape[1:]
         return height, width
 
-    def rows(self, split: str, *kinds: int) -> Tensor:
+    def rows(self, split: str, *kinds: int, sequence: str | None = None) -> Tensor:
         """Indices of the slices of a split with at least one neighbour.
 
-        ``kinds``: only these, 0 phantom, 1 semi-real, 2 real; all when left out.
+        ``kinds``: only these, 0 phantom, 1 semi-real, 2 real; all when left out. ``sequence``: only those that have it.
         """
         chosen = (self.arrays["split"] == SPLITS.index(split)) & (self.arrays["neighbours"][:, 0] >= 0)
+        if sequence is not None:
+            chosen &= self.arrays[f"has_{sequence}"] > 0
         if kinds:
             chosen &= torch.isin(self.arrays["kind"], torch.tensor(kinds, dtype=self.arrays["kind"].dtype))
         return chosen.nonzero()[:, 0]
@@ -111,7 +119,10 @@ class PreparedSlices:
     def batch(
         self, rows: Tensor, instruction: Tensor, sequence: str, crop: int, generator: torch.Generator
     ) -> TrainingBatch:
-        """Slices ``rows`` with the slices ``instruction`` as precedents, cropped around the tumour if ``crop`` > 0."""
+        """Slices ``rows`` with the slices ``instruction`` as precedents, cropped around the tumour if ``crop`` > 0.
+
+        An ``instruction`` of -1 is "no similar case".
+        """
         whole = self._triplets(rows, instruction, sequence)
         post = self._image(f"post_{sequence}", rows)
         outcome = self.arrays["outcome"][rows]
@@ -125,15 +136,39 @@ class PreparedSlices:
         triplets = replace(whole, **{name: cut(getattr(whole, name)) for name in _TRIPLET_ARRAYS}, corner=corners)
         return TrainingBatch(triplets, cut(post), cut(outcome), cut(shift, 2), cut(lesion), whole, known)
 
-    def draw_instruction(self, rows: Tensor, neighbours: int, generator: torch.Generator) -> Tensor:
-        """For each row one of its ``neighbours`` most similar slices, at random (the paper's top 15)."""
+    def draw_instruction(
+        self,
+        rows: Tensor,
+        neighbours: int,
+        generator: torch.Generator,
+        *,
+        sequence: str | None = None,
+        elsewhere: float = 0.0,
+    ) -> Tensor:
+        """For each row one of its ``neighbours`` most similar slices, at random (the paper's top 15).
+
+        ``elsewhere``: share of rows whose instruction is of another institution. With ``sequence`` only slices that
+        have it; -1 for a row none of whose neighbours has.
+        """
         candidates = self.arrays["neighbours"][rows][:, :neighbours]
-        count = (candidates >= 0).sum(dim=1).clamp(min=1)
-        pick = (torch.rand(len(rows), generator=generator) * count).long()
-        return candidates[torch.arange(len(rows)), pick].long()
+        if elsewhere > 0:
+            other = torch.rand(len(rows), generator=generator) < elsewhere
+            candidates = torch.where(
+                other[:, None], self.arrays["neighbours_elsewhere"][rows][:, :neighbours], candidates
+            )
+        there = candidates >= 0
+        if sequence is not None:
+            there &= self.arrays[f"has_{sequence}"][candidates.clamp(min=0).long()] > 0
+        # Those that are there first, in their order.
+        order = (~there).to(torch.uint8).argsort(dim=1, stable=True)
+        pick = (torch.rand(len(rows), generator=generator) * there.sum(dim=1).clamp(min=1)).long()
+        chosen = order[torch.arange(len(rows)), pick][:, None]
+        return torch.where(there.gather(1, chosen), candidates.gather(1, chosen), -1)[:, 0].long()
 
     def _triplets(self, rows: Tensor, instruction: Tensor, sequence: str) -> TripletBatch:
-        return TripletBatch(
+        missing, instruction = instruction < 0, instruction.clamp(min=0)
+        institution, days = self.arrays["institution"], self.arrays["days"]
+        triplets = TripletBatch(
             query_pre=self._image(f"pre_{sequence}", rows),
             query_tumour=self.arrays["tumour"][rows],
             query_brain=self.arrays["brain"][rows][:, None].float(),
@@ -144,7 +179,12 @@ class PreparedSlices:
             z_mm=self.arrays["z_mm"][rows],
             query_plan=self.arrays["resection"][rows],
             has_plan=self.arrays["resection_known"][rows] > 0,
+            days=days[rows].clamp(min=0),
+            has_days=days[rows] >= 0,
+            shown_days=torch.where(days[instruction] >= 0, days[instruction], EARLY_DAYS),
+            own_institution=institution[rows] == institution[instruction],
         )
+        return triplets.without_instruction(missing) if missing.any() else triplets
 
     def _image(self, name: str, rows: Tensor) -> Tensor:
         return self.arrays[name][rows][:, None].float() / 255

@@ -19,7 +19,7 @@ from ..errors import Cancelled, InputError
 from ..model.autoencoder import GreyAutoencoderKL
 from ..model.config import PostOpConfig
 from ..model.pipeline import PostOpPipeline
-from ..model.pretrained import Pretrained, pretrained_pipeline
+from ..model.pretrained import Pretrained, grown, pretrained_pipeline
 from ..progress import Progress, SilentProgress
 from .averages import weight_average
 from .config import TrainingConfig
@@ -28,6 +28,7 @@ from .objective import Objective, rows_of
 from .processes import OneProcess, Processes, own_rows
 from .schedule import learning_rate_factor
 from .slices import PreparedSlices, TrainingBatch
+from .validation import Validation
 
 
 class Trainer:
@@ -69,7 +70,9 @@ class Trainer:
             self.optimizer, lambda step: learning_rate_factor(step, training.warmup_steps, training.steps)
         )
         self.ema = weight_average(self.learning, training.ema_decay, self.device)
-        self._rows = slices.rows("train", 0, 2), slices.rows("train", 1)
+        self.validation = Validation(slices, training) if training.validate_every else None
+        self.best_loss = float("inf")
+        self._rows: dict[str, tuple[Tensor, Tensor]] = {}
         self.step = 0
         self._resume()
 
@@ -88,6 +91,8 @@ class Trainer:
             while self.step < self.training.steps:
                 recent.append(self._one_step())
                 self._tell(progress, recent)
+                if self.validation is not None and self.step % self.training.validate_every == 0:
+                    self._validate(self.validation, progress)
                 if self.step % self.training.checkpoint_every == 0:
                     self.save()
                 if self.step % self.training.sheet_every == 0:
@@ -112,11 +117,14 @@ class Trainer:
             raise stop or Cancelled("The training was cancelled; the last whole step is saved.")
 
     def save(self) -> None:
-        """Write the EMA weights as a pipeline and the whole state, each whole or not at all; process 0 alone does."""
+        """Write the EMA weights as a pipeline and the whole state, each whole or not at all; process 0 alone does.
+
+        Where validation patients choose the weights, the pipeline is written when it is the best so far.
+        """
         if self.processes.rank > 0:
             return
-        with self._averaged_weights():
-            self.pipeline.save(self.run / "model", replace=True)
+        if self.validation is None or not (self.run / "model").exists():
+            self._save_model()
         state = {
             "step": self.step,
             "training": dataclasses.asdict(self.training),
@@ -124,13 +132,34 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "ema": self.ema.state_dict(),
+            "best_loss": self.best_loss,
         }
         with whole_file(self._state_file) as temporary:
             torch.save(state, temporary)
 
+    def _save_model(self) -> None:
+        with self._averaged_weights():
+            self.pipeline.save(self.run / "model", replace=True)
+
+    def _validate(self, validation: Validation, progress: Progress) -> None:
+        """Measure the averaged weights and keep them when they are the best; every process does the same sum."""
+        with self._averaged_weights():
+            loss = validation.loss(self.objective, self.device)
+        progress.log(f"step {self.step}: validation loss {loss:.5f}")
+        if self.processes.rank == 0:
+            self._write_line({"step": self.step, "validation_loss": loss, "time": time.time()})
+        if loss < self.best_loss:
+            self.best_loss = loss
+            if self.processes.rank == 0:
+                self._save_model()
+
     def _pipeline(self, model: PostOpConfig) -> PostOpPipeline:
         torch.manual_seed(self.training.seed)
         folder = self.run / "model"
+        if not folder.exists() and self.training.start_from:
+            return grown(PostOpPipeline.from_pretrained(Path(self.training.start_from).expanduser()), model).to(
+                self.device
+            )
         if not folder.exists():
             source = Pretrained(self.training.stable_diffusion, self.training.medsam, self.training.download)
             return pretrained_pipeline(model, source).to(self.device)
@@ -192,6 +221,7 @@ class Trainer:
             self.schedule.load_state_dict(state["schedule"])
             self.ema.load_state_dict(state["ema"])
             self.step = state["step"]
+            self.best_loss = state["best_loss"]
         except Exception as error:
             raise InputError(
                 f"{self._state_file} cannot be resumed ({type(error).__name__}). Remove it to start this part anew."
@@ -221,20 +251,45 @@ class Trainer:
         return self.objective.loss(batch, self.objective.draws(batch, generator))
 
     def _draw(self, generator: torch.Generator) -> TrainingBatch:
-        others, semi_real = self._rows
+        sequence = self._draw_sequence(generator)
+        others, semi_real = self._rows_with(sequence)
         size = self.training.batch_size
         share = self.training.semi_real_share if len(others) else 1.0
         from_semi = round(size * share) if len(semi_real) else 0
         rows = torch.cat([_some(others, size - from_semi, generator), _some(semi_real, from_semi, generator)])
-        instruction = self.slices.draw_instruction(rows, self.training.neighbours, generator)
-        drawn = self.slices.sequences[int(torch.randint(len(self.slices.sequences), (1,), generator=generator))]
-        sequence = drawn if self.training.sequence == "any" else self.training.sequence
+        instruction = self.slices.draw_instruction(
+            rows,
+            self.training.neighbours,
+            generator,
+            sequence=sequence,
+            elsewhere=self.training.elsewhere_share,
+        )
         return self.slices.batch(rows, instruction, sequence, self.training.crop, generator)
+
+    def _draw_sequence(self, generator: torch.Generator) -> str:
+        """The one to train on, or one of those in the file, each as often as it is there."""
+        if self.training.sequence != "any":
+            return self.training.sequence
+        names = self.slices.sequences
+        there = torch.tensor([float(self.slices.arrays[f"has_{name}"].sum()) for name in names])
+        return names[int(torch.multinomial(there, 1, generator=generator))]
+
+    def _rows_with(self, sequence: str) -> tuple[Tensor, Tensor]:
+        """Training slices that have the sequence: phantoms and real pairs, and operations on real scans."""
+        if sequence not in self._rows:
+            self._rows[sequence] = (
+                self.slices.rows("train", 0, 2, sequence=sequence),
+                self.slices.rows("train", 1, sequence=sequence),
+            )
+        return self._rows[sequence]
 
     def _record(self, progress: Progress, recent: deque[float]) -> None:
         loss = sum(recent) / len(recent)
         progress.log(f"step {self.step}: loss {loss:.5f}")
         line = {"step": self.step, "loss": loss, "learning_rate": self.schedule.get_last_lr()[0], "time": time.time()}
+        self._write_line(line)
+
+    def _write_line(self, line: dict[str, float]) -> None:
         with (self.run / f"log-{self.training.part}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -15,7 +15,14 @@ from PostOpPredictorLib.model.autoencoder import PixelPatches, build_autoencoder
 from PostOpPredictorLib.model.composite import composite
 from PostOpPredictorLib.model.config import PostOpConfig
 from PostOpPredictorLib.model.denoiser import Denoiser, build_unet
-from PostOpPredictorLib.model.layouts import grid_canvas, join_quadrants, quadrant, stacked_channels, stacked_condition
+from PostOpPredictorLib.model.layouts import (
+    days_code,
+    grid_canvas,
+    join_quadrants,
+    quadrant,
+    stacked_channels,
+    stacked_condition,
+)
 from PostOpPredictorLib.model.triplet import TripletBatch
 
 
@@ -104,8 +111,8 @@ def test_the_image_of_the_true_latents_is_the_true_image(triplets: TripletBatch,
 
 def test_the_stack_holds_the_four_images_in_order(triplets: TripletBatch) -> None:
     patches = PixelPatches(4)
-    stack = stacked_condition(triplets, patches, 4, 0)
-    assert stack.shape == (2, stacked_channels(16), 8, 8)
+    stack = stacked_condition(triplets, patches, 4, tiny_config())
+    assert stack.shape == (2, stacked_channels(16, tiny_config()), 8, 8)
     pasted = composite(triplets.query_pre, triplets.instruction_post, triplets.instruction_outcome)
     expected = (triplets.query_pre, pasted, triplets.instruction_pre, triplets.instruction_post)
     for found, image in zip(stack[:, :64].chunk(4, dim=1), expected, strict=True):
@@ -116,7 +123,7 @@ def test_the_stack_holds_the_four_images_in_order(triplets: TripletBatch) -> Non
 def test_the_unet_is_built_for_the_channels_that_it_gets(triplets: TripletBatch, autoencoder: str) -> None:
     config = tiny_config(target="image", autoencoder=TINY_KL) if autoencoder == "kl" else tiny_config(target="image")
     images = build_autoencoder(config.autoencoder).requires_grad_(False)
-    stack = stacked_condition(triplets, images, images.factor, 0)
+    stack = stacked_condition(triplets, images, images.factor, config)
     unet = build_unet(config, images.latent_channels)
     assert unet.config.in_channels == images.latent_channels + stack.shape[1]
 
@@ -125,10 +132,10 @@ def test_a_plan_reaches_the_unet_only_where_the_model_knows_plans(triplets: Trip
     planned = dataclasses.replace(
         triplets, query_plan=(triplets.query_tumour == 4).to(torch.uint8), has_plan=torch.tensor([True, False])
     )
-    patches, without = PixelPatches(4), stacked_condition(triplets, PixelPatches(4), 4, 0)
-    assert torch.equal(stacked_condition(planned, patches, 4, 0), without)
-    stack = stacked_condition(planned, patches, 4, 0, plan=True)
-    assert stack.shape[1] == stacked_channels(16, plan=True) == without.shape[1] + 8
+    patches, without = PixelPatches(4), stacked_condition(triplets, PixelPatches(4), 4, tiny_config())
+    assert torch.equal(stacked_condition(planned, patches, 4, tiny_config()), without)
+    stack = stacked_condition(planned, patches, 4, tiny_config(plan=True))
+    assert stack.shape[1] == stacked_channels(16, tiny_config(plan=True)) == without.shape[1] + 8
     masks = torch.nn.functional.pixel_shuffle(stack[:, 64:-4], 2)[:, -2:]
     assert torch.equal(masks[0, 0], torch.nn.functional.avg_pool2d(planned.query_plan[:1].float(), 2)[0])
     assert masks[0, 1].eq(1).all() and masks[1, 1].eq(0).all()
@@ -142,9 +149,37 @@ def test_a_dropped_plan_is_as_if_there_were_none(triplets: TripletBatch) -> None
     one = planned.without_plan(torch.tensor([False, True]))
     assert one.has_plan.tolist() == [True, False] and one.query_plan[0].all() and not one.query_plan[1].any()  # type: ignore[union-attr,index]
     assert torch.equal(
-        stacked_condition(planned.without_plan(), PixelPatches(4), 4, 0, plan=True),
-        stacked_condition(triplets, PixelPatches(4), 4, 0, plan=True),
+        stacked_condition(planned.without_plan(), PixelPatches(4), 4, tiny_config(plan=True)),
+        stacked_condition(triplets, PixelPatches(4), 4, tiny_config(plan=True)),
     )
+
+
+def test_time_and_institution_come_last_and_only_where_the_model_knows_them(triplets: TripletBatch) -> None:
+    told = dataclasses.replace(
+        triplets,
+        days=torch.tensor([0.0, 365.0]),
+        has_days=torch.tensor([False, True]),
+        shown_days=torch.tensor([365.0, 1.0]),
+        own_institution=torch.tensor([True, True]),
+        has_instruction=torch.tensor([True, False]),
+    )
+    patches, without = PixelPatches(4), stacked_condition(triplets, PixelPatches(4), 4, tiny_config())
+    assert torch.equal(stacked_condition(told, patches, 4, tiny_config()), without)
+    config = tiny_config(time=True, institution=True)
+    stack = stacked_condition(told, patches, 4, config)
+    assert stack.shape[1] == stacked_channels(16, config) == without.shape[1] + 4
+    assert torch.equal(stack[:, :-4], without), "weights that were trained without them can be carried over"
+    assert stack[:, -4:].amin(dim=(2, 3)).equal(stack[:, -4:].amax(dim=(2, 3))), "the same everywhere in a slice"
+    assert stack[:, -4:, 0, 0].tolist() == [[0, 0, 1, 1], [1, 1, 0, 0]], "known, days, instruction's days, own place"
+    dropped = stacked_condition(told.without_time(torch.tensor([False, True])), patches, 4, config)
+    assert dropped[1, -4:-2, 0, 0].tolist() == [0, 0]
+    assert build_unet(config, 16).config.in_channels == 32 + stack.shape[1]
+
+
+def test_early_days_count_more_than_late_ones() -> None:
+    code = days_code(torch.tensor([0.0, 1.0, 14.0, 28.0, 180.0, 365.0, 999.0]))
+    assert code[0] == 0 and code[5] == 1 == code[6]
+    assert (code.diff()[:-1] > 0).all() and code[2] - code[1] > code[5] - code[4]
 
 
 def test_a_crop_knows_where_it_lies_in_the_panel(triplets: TripletBatch) -> None:
@@ -156,8 +191,8 @@ def test_a_crop_knows_where_it_lies_in_the_panel(triplets: TripletBatch) -> None
         if item.name.startswith(("query", "instruction"))
     }
     crop = dataclasses.replace(triplets, **cut, corner=torch.tensor([[8, 16]] * 2))
-    whole_coordinates = stacked_condition(triplets, PixelPatches(4), 4, 0)[:, -4:]
-    crop_coordinates = stacked_condition(crop, PixelPatches(4), 4, 0)[:, -4:]
+    whole_coordinates = stacked_condition(triplets, PixelPatches(4), 4, tiny_config())[:, -4:]
+    crop_coordinates = stacked_condition(crop, PixelPatches(4), 4, tiny_config())[:, -4:]
     assert torch.equal(crop_coordinates, whole_coordinates[..., 2:6, 4:8])
 
 
@@ -171,7 +206,7 @@ def test_coordinates_are_zero_in_the_middle_and_tell_the_sides_apart() -> None:
             if item.name.startswith(("query", "instruction"))
         },
     )
-    x, side, y, z = stacked_condition(big, PixelPatches(4), 4, 0)[0, -4:]
+    x, side, y, z = stacked_condition(big, PixelPatches(4), 4, tiny_config())[0, -4:]
     assert x[0].sum() == pytest.approx(0, abs=1e-4) and x[0, 0] < 0 < x[0, -1], "x grows with the column"
     assert torch.equal(side, x.abs())
     assert y[0, 0] < 0 < y[-1, 0], "y grows with the row"

@@ -80,10 +80,11 @@ def test_every_array_has_the_promised_type_and_shape(arrays: dict[str, np.ndarra
         "shift": ("int8", (3, 64, 64)),
         "shift_known": ("uint8", ()),
         "resection_known": ("uint8", ()),
-        "z_mm": ("float32", ()),
+        **{name: ("float32", ()) for name in ("z_mm", "days")},
+        **{f"has_{sequence}": ("uint8", ()) for sequence in ("T1w", "T1wCE")},
         **{name: ("int32", ()) for name in ("case", "patient", "institution")},
         **{name: ("int8", ()) for name in ("split", "kind")},
-        "neighbours": ("int32", (5,)),
+        **{name: ("int32", (5,)) for name in ("neighbours", "neighbours_elsewhere")},
         "neighbour_iou": ("float16", (5,)),
     }
 
@@ -103,7 +104,7 @@ def test_numbers_lead_back_to_case_patient_institution_split_and_kind(
     library: CaseLibrary, prepared: Path, arrays: dict[str, np.ndarray]
 ) -> None:
     meta = metadata_of(prepared)
-    assert meta["grid"]["size"] == [128, 128, 104] and meta["version"]["schema"] == 2
+    assert meta["grid"]["size"] == [128, 128, 104] and meta["version"]["schema"] == 3
     for row in range(len(arrays["case"])):
         case = library.case(meta["cases"][arrays["case"][row]])
         assert meta["patients"][arrays["patient"][row]] == case.patient_id
@@ -128,6 +129,22 @@ def test_neighbours_are_the_most_similar_of_their_institution_then_of_their_spli
         assert found[found >= 0].tolist() == order
         assert (found[len(order) :] == -1).all()
         assert np.allclose(arrays["neighbour_iou"][row][: len(order)], iou[row, order], atol=1e-3)
+
+
+def test_neighbours_elsewhere_are_the_most_similar_of_other_institutions(arrays: dict[str, np.ndarray]) -> None:
+    core = np.isin(arrays["tumour"], (1, 4)).reshape(len(arrays["case"]), -1).astype(np.float64)
+    shared = core @ core.T
+    iou = shared / np.maximum(core.sum(1)[:, None] + core.sum(1)[None] - shared, 1)
+    searched, found_some = core.sum(axis=1) >= 20, 0
+    for row in np.flatnonzero(searched):
+        permitted = searched & (arrays["split"] == arrays["split"][row]) & (arrays["patient"] != arrays["patient"][row])
+        permitted &= (np.abs(arrays["z_mm"] - arrays["z_mm"][row]) <= 12) & (iou[row] > 0)
+        permitted &= arrays["institution"] != arrays["institution"][row]
+        order = sorted(np.flatnonzero(permitted), key=lambda other: (-iou[row, other], other))[:5]
+        found = arrays["neighbours_elsewhere"][row]
+        assert found[found >= 0].tolist() == order
+        found_some += len(order)
+    assert found_some > 50
 
 
 def test_a_margin_slice_meets_the_cases_of_its_nearest_core_slice_as_far_away(arrays: dict[str, np.ndarray]) -> None:
@@ -217,12 +234,29 @@ class _Listening(SilentProgress):
         self.lines.append(text)
 
 
+def test_a_sequence_that_only_some_cases_have_is_marked_and_days_are_told(tmp_path: Path) -> None:
+    library = CaseLibrary.create(tmp_path / "library")
+    library.add(made_up_case("1"))
+    one = made_up_case("2", days_since_surgery=90.5)
+    scans = {
+        name: {"T1w": scan["T1w"], "FLAIR": scan["T1wCE"]} for name, scan in (("pre", one.pre), ("post", one.post))
+    }
+    library.add(SimulatedCase(**{**vars(one), **scans}))
+    prepare_slices(library.folder, tmp_path / "out")
+    arrays = load_file(tmp_path / "out")
+    first = arrays["case"] == 0
+    assert {name for name in arrays if name.startswith("has_")} == {"has_T1w", "has_T1wCE", "has_FLAIR"}
+    assert arrays["has_T1wCE"].tolist() == first.astype(int).tolist() == (1 - arrays["has_FLAIR"]).tolist()
+    assert arrays["has_T1w"].all() and not arrays["pre_FLAIR"][first].any() and arrays["post_FLAIR"][~first].any()
+    assert set(arrays["days"][first]) == {1.0} and set(arrays["days"][~first]) == {90.5}
+
+
 def test_unusable_cases_are_left_out_and_named(tmp_path: Path) -> None:
     library = CaseLibrary.create(tmp_path / "library")
     for name in ("1", "2", "3"):
         library.add(made_up_case(name))
     one = made_up_case("4")
-    library.add(SimulatedCase(**{**vars(one), "pre": {"T1w": one.pre["T1w"]}, "post": {"T1w": one.post["T1w"]}}))
+    library.add(SimulatedCase(**{**vars(one), "pre": {"PDw": one.pre["T1w"]}, "post": {"PDw": one.post["T1w"]}}))
     library.case("2").files.brain("postop").write_bytes(b"broken")
     library.case("3").files.tumour_core.write_bytes(b"broken")
     progress = _Listening()

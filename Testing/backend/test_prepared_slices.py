@@ -95,6 +95,43 @@ def test_the_instruction_is_drawn_from_the_given_number_of_neighbours(slices: Pr
         assert set(drawn[:, column].tolist()) == set(allowed.tolist())
 
 
+def test_some_instructions_come_from_elsewhere(slices: PreparedSlices) -> None:
+    generator, rows = torch.Generator().manual_seed(0), slices.rows("train")
+    own = slices.arrays["neighbours"][rows][:, 0]
+    other = slices.arrays["neighbours_elsewhere"][rows][:, 0]
+    assert (own != other).all()
+    drawn = torch.stack([slices.draw_instruction(rows, 1, generator, elsewhere=0.25) for _ in range(60)])
+    assert ((drawn == own) | (drawn == other)).all()
+    assert 0.15 < (drawn == other).float().mean() < 0.35
+
+
+def test_only_slices_of_the_sequence_instruct_and_none_is_no_similar_case(tmp_path: Path) -> None:
+    arrays = prepared_arrays()
+    arrays["has_T1wCE"][arrays["neighbours"][0, 0]] = 0
+    arrays["has_T1wCE"][arrays["neighbours"][8].long()] = 0
+    save_file(arrays, tmp_path / "some.safetensors")
+    some, generator = PreparedSlices(tmp_path / "some.safetensors"), torch.Generator().manual_seed(0)
+    rows = torch.tensor([0, 8])
+    drawn = torch.stack([some.draw_instruction(rows, 2, generator, sequence="T1wCE") for _ in range(20)])
+    kept = int(arrays["neighbours"][0, 1])
+    if arrays["has_T1wCE"][kept]:
+        assert set(drawn[:, 0].tolist()) == {kept}
+    assert set(drawn[:, 1].tolist()) == {-1}
+    batch = some.batch(rows, torch.tensor([3, -1]), "T1w", 0, generator).triplets
+    assert batch.has_instruction.tolist() == [True, False]  # type: ignore[union-attr]
+    assert batch.instruction_post[0].any() and not batch.instruction_post[1].any()
+    assert len(some.rows("train", sequence="T1wCE")) < len(some.rows("train"))
+
+
+def test_times_and_places_come_with_the_triplets(slices: PreparedSlices) -> None:
+    rows, instruction = torch.tensor([0, 1]), torch.tensor([2, 2])
+    triplets = slices.batch(rows, instruction, "T1w", 16, torch.Generator().manual_seed(0)).triplets
+    days = slices.arrays["days"]
+    assert torch.equal(triplets.days, days[:2]) and triplets.has_days.all()  # type: ignore[arg-type,union-attr]
+    assert torch.equal(triplets.shown_days, days[[2, 2]])  # type: ignore[arg-type]
+    assert triplets.own_institution.tolist() == [True, False], "institutions alternate"  # type: ignore[union-attr]
+
+
 def test_slices_without_neighbours_are_not_trained_on(tmp_path: Path) -> None:
     arrays = prepared_arrays()
     arrays["neighbours"][:2] = -1

@@ -119,12 +119,16 @@ def prepared_arrays(train: int = 9, val: int = 3, semi_real: int = 0, seed: int 
     arrays["shift_known"] = torch.ones(count, dtype=torch.uint8)
     arrays["resection"] = (arrays["outcome"] % 2).to(torch.uint8)
     arrays["resection_known"] = torch.ones(count, dtype=torch.uint8)
+    arrays |= {f"has_{sequence}": torch.ones(count, dtype=torch.uint8) for sequence in ("T1w", "T1wCE")}
+    arrays["days"] = torch.linspace(1, 200, count)
+    arrays["institution"] = (torch.arange(count) % 2).to(torch.int32)
     arrays["z_mm"] = torch.linspace(-20, 50, count)
     arrays["split"] = torch.tensor([0] * train + [1] * val, dtype=torch.int8)
     arrays["kind"] = torch.tensor([0] * (train - semi_real) + [1] * semi_real + [0] * val, dtype=torch.int8)
     train_rows, val_rows = np.arange(train), np.arange(train, count)
     others = [np.setdiff1d(train_rows if row < train else val_rows, [row])[:2] for row in range(count)]
     arrays["neighbours"] = torch.from_numpy(np.stack(others).astype(np.int32))
+    arrays["neighbours_elsewhere"] = arrays["neighbours"].flip(1).clone()
     arrays["neighbour_iou"] = torch.full((count, 2), 0.5, dtype=torch.float16)
     return arrays
 
