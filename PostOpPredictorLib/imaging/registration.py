@@ -41,11 +41,13 @@ def register_to_mni(
     tumour: sitk.Image | None = None,
     brain: sitk.Image | None = None,
     progress: Progress | None = None,
+    sequence: str = "T1w",
 ) -> Registration:
     """Lay ``image`` (3-D, one component, scanner units) over the MNI template by an affine transform.
 
     ``tumour`` (labels, 0 = none) is left out of the metric; ``brain`` (0/1) says where the brain is and always wins
-    over what the scan itself shows. Both lie in the physical space of ``image``, on any grid. Every run gives the same.
+    over what the scan itself shows. Both lie in the physical space of ``image``, on any grid. ``sequence``: what the
+    scan is ("auto" counts as T1-weighted). Every run gives the same.
     Raises ``RegistrationFailed`` when the outcome is not good enough to be trusted, ``InputError`` for a brain mask
     that does not overlap the scan.
     """
@@ -60,7 +62,7 @@ def register_to_mni(
     identity = sitk.Transform(3, sitk.sitkIdentity)
     in_mni = agreement(scan, identity)[0] >= _IN_MNI_OVERLAP and search.is_in_place()
     transform = identity if in_mni else search.align(progress)
-    quality = judge(scan, transform)
+    quality = judge(scan, transform, sequence)
     if not quality.passed:
         raise RegistrationFailed(quality.sentence)
     progress.log(quality.sentence)

@@ -68,16 +68,22 @@ class RegistrationQuality:
     sentence: str
 
 
-def judge(scan: MovingScan, transform: sitk.Transform) -> RegistrationQuality:
-    """The quality of ``transform`` (MNI -> scan, LPS mm)."""
-    overlap, metric = agreement(scan, transform)
+def judge(scan: MovingScan, transform: sitk.Transform, sequence: str = "T1w") -> RegistrationQuality:
+    """The quality of ``transform`` (MNI -> scan, LPS mm).
+
+    T2w and FLAIR are judged by the template as they show it; the limits were measured on T1-weighted scans.
+    """
+    overlap, metric = agreement(scan, transform, sequence)
     needed = least_metric(overlap)
     passed = overlap >= LEAST_OVERLAP and metric >= needed
     if passed:
         figures = f"brain overlap {overlap:.2f}, agreement with the template {metric:.2f}"
         return RegistrationQuality(overlap, metric, True, f"The scan was aligned to MNI space ({figures}).")
     figures = f"brain overlap {overlap:.2f}, needed {LEAST_OVERLAP:.2f}; agreement {metric:.2f}, needed {needed:.2f}"
-    advice = "Check that it is an upright T1-weighted scan of a whole brain, or give a brain mask."
+    kind = sequence if sequence in template.OTHER_CONTRASTS else "T1-weighted"
+    advice = f"Check that it is an upright {kind} scan of a whole brain, or give a brain mask."
+    if kind == "T1-weighted" and agreement(scan, transform, "T2w")[1] >= needed:
+        advice = "It looks T2-weighted: if it is, say so with --sequence T2w."
     sentence = f"The scan could not be aligned to MNI space ({figures}). {advice}"
     return RegistrationQuality(overlap, metric, False, sentence)
 
@@ -87,9 +93,9 @@ def least_metric(overlap: float) -> float:
     return max(_LEAST_METRIC, _NEEDED_TOGETHER - 2 * max(overlap, LEAST_OVERLAP))
 
 
-def agreement(scan: MovingScan, transform: sitk.Transform) -> tuple[float, float]:
+def agreement(scan: MovingScan, transform: sitk.Transform, sequence: str = "T1w") -> tuple[float, float]:
     """Dice of the brains and correlation of their detail; see ``RegistrationQuality``."""
-    grid, atlas, atlas_detail = _atlas()
+    grid, atlas, atlas_detail = _atlas(sequence if sequence in template.OTHER_CONTRASTS else "T1w")
     brain = _on(grid, scan.brain, transform) > 0
     overlap = 2 * np.count_nonzero(atlas & brain) / (np.count_nonzero(atlas) + np.count_nonzero(brain))
     both = atlas & brain & (_on(grid, scan.counts, transform) > 0)
@@ -117,11 +123,11 @@ def _detail(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _atlas() -> tuple[Grid, np.ndarray, np.ndarray]:
+def _atlas(sequence: str) -> tuple[Grid, np.ndarray, np.ndarray]:
     """A coarse MNI grid with the template's brain (bool) and the detail of its intensities, arrays (z, y, x)."""
     x, y, z = (int(n // _JUDGED_AT_MM) for n in TEMPLATE_GRID.size)
     grid = Grid((x, y, z), (_JUDGED_AT_MM,) * 3, TEMPLATE_GRID.origin, TEMPLATE_GRID.direction)
     identity = sitk.Transform(3, sitk.sitkIdentity)
     brain = _on(grid, template.brain_mask(), identity) > 0
-    smooth = _on(grid, sitk.SmoothingRecursiveGaussian(template.t1(), SMOOTHED_MM), identity)
+    smooth = _on(grid, sitk.SmoothingRecursiveGaussian(template.seen_in(sequence), SMOOTHED_MM), identity)
     return grid, brain, _detail(smooth, brain)

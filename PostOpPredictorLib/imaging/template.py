@@ -19,6 +19,8 @@ _FILES = {
     "gm": "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz",
     "wm": "mni_icbm152_wm_tal_nlin_sym_09a_converted.nii.gz",
 }
+OTHER_CONTRASTS = {"T2w": (1.0, 0.56, 0.42), "FLAIR": (0.10, 0.60, 0.47)}
+"""Signals of fluid, grey and white matter as textbooks show them, of what is not T1-weighted."""
 _BRAIN_THRESHOLD = 0.2
 """Of the template's maximum, as nilearn's ``load_mni152_brain_mask`` does."""
 
@@ -33,6 +35,19 @@ def t1() -> sitk.Image:
 def tissue(name: Literal["gm", "wm"]) -> sitk.Image:
     """Probability of grey or white matter, float32 in [0, 1], on ``TEMPLATE_GRID``."""
     return _scaled(name)
+
+
+@functools.cache
+def seen_in(sequence: str) -> sitk.Image:
+    """The template as ``sequence`` shows it, float32 in [0, 1] on ``TEMPLATE_GRID``: itself for T1w and T1wCE; else the
+    signals of fluid, grey and white matter mixed by their probabilities.
+    """
+    if sequence not in OTHER_CONTRASTS:
+        return t1()
+    fluid, grey, white = OTHER_CONTRASTS[sequence]
+    gm, wm = tissue("gm"), tissue("wm")
+    mixed = fluid + (grey - fluid) * gm + (white - fluid) * wm
+    return sitk.Mask(sitk.Clamp(mixed, sitk.sitkFloat32, 0.0, 1.0), brain_mask())
 
 
 @functools.cache

@@ -43,10 +43,12 @@ class Patient:
     brain: LabelArray
 
 
-def read_patient(pre: Path, tumour: Path, labels: str, brain: Path | None, progress: Progress) -> Patient:
+def read_patient(
+    pre: Path, tumour: Path, labels: str, brain: Path | None, progress: Progress, sequence: str = "auto"
+) -> Patient:
     """Read the files, align the scan to MNI space and put all on the grids.
 
-    ``labels`` is the name of a preset or numbers such as "1,4".
+    ``labels`` is the name of a preset or numbers such as "1,4"; ``sequence``: what the scan is ("auto": T1-weighted).
     Raises ``InputError`` for what cannot be used and ``RegistrationFailed`` when the alignment cannot be trusted.
     """
     progress.stage("Reading the scan and the tumour mask")
@@ -57,7 +59,7 @@ def read_patient(pre: Path, tumour: Path, labels: str, brain: Path | None, progr
     progress.step(2, 3)
     brain_mask = None if brain is None else _brain_mask(brain, scan)
     progress.step(3, 3)
-    registration = register_to_mni(scan, mask, brain_mask, progress)
+    registration = register_to_mni(scan, mask, brain_mask, progress, sequence)
     return align(scan, mask, registration)
 
 

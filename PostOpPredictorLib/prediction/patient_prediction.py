@@ -23,7 +23,7 @@ from .instruction import Instruction
 from .patient import Patient, read_patient
 from .precedents import Precedents, find_precedents
 from .request import PredictionRequest
-from .sequence_choice import SequenceChoice, choose_sequence
+from .sequence_choice import SequenceChoice, choose_sequence, with_warning
 from .volume_prediction import CasePrediction, Pipeline, predict_case
 from .volumes_ml import OutcomeVolumes, outcome_volumes
 
@@ -75,8 +75,9 @@ def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[P
 
 def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress) -> PatientPrediction:
     """Read, align, retrieve and predict the patient of ``request``; nothing is written."""
-    patient = read_patient(request.pre, request.tumour, request.labels, request.brain, progress)
+    patient = read_patient(request.pre, request.tumour, request.labels, request.brain, progress, request.sequence)
     sequence = choose_sequence(request.sequence, patient.pre, patient.tumour, patient.brain)
+    sequence = with_warning(sequence, tools.pipeline)
     progress.log(f"Sequence {sequence.sequence}: {sequence.reason}.")
     library = tools.library
     progress.stage("Looking for similar cases")

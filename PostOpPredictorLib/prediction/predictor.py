@@ -9,6 +9,7 @@ from typing import Any
 from ..atomic_files import whole_folder
 from ..progress import Progress, SilentProgress
 from .asked import Answer, Asked
+from .more_sequences import refuse_impossible_more
 from .output_folder import refuse_unusable_folder
 from .patient_prediction import PatientPrediction, Tools, open_tools, predict_patient
 from .plans.question import masks_of, refuse_unreadable_plans
@@ -31,6 +32,7 @@ def predict(
     timed = StageTimes(progress or SilentProgress())
     folder = _checked_folder(request)
     tools = open_tools(request, timed, load)
+    refuse_impossible_more(request, tools)
     prediction = predict_patient(request, tools, timed)
     answers = answers_of(Asked(request, tools, prediction), timed)
     return write_result(folder, request, tools, prediction, timed, answers)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..progress import Progress
 from .asked import Answer, Asked, Question
+from .more_sequences import more_sequences
 from .plans.question import answer_plans, answer_without_plan
 
-QUESTIONS: tuple[Question, ...] = (answer_without_plan, answer_plans)
+QUESTIONS: tuple[Question, ...] = (more_sequences, answer_without_plan, answer_plans)
 
 
 def answers_of(asked: Asked, progress: Progress) -> dict[str, Answer]:
