@@ -26,6 +26,8 @@ class Sequence(StrEnum):
 
     T1W = "T1w"
     T1WCE = "T1wCE"
+    T2W = "T2w"
+    FLAIR = "FLAIR"
 
 
 class Split(StrEnum):
@@ -51,12 +53,25 @@ def phantom(
     anatomy: Annotated[Path | None, typer.Option(help="Folder of label maps of other people's brains.")] = None,
     resection_map: Annotated[Path | None, typer.Option(help="File or folder of real resection statistics.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of real scans with masks, to be operated on too.")] = None,
+    sequence: Annotated[
+        list[Sequence] | None,
+        typer.Option(help="Sequence to simulate; may be repeated (default: T1w and T1wCE)."),
+    ] = None,
+    later: Annotated[
+        int, typer.Option(min=0, help="Patients with a second scan some time after the operation, a case of its own.")
+    ] = 0,
+    first_day: Annotated[float, typer.Option(help="Earliest day of a later scan.")] = 1.0,
+    last_day: Annotated[float, typer.Option(help="Latest day of a later scan, at most 365.")] = 365.0,
     json_lines: JsonLines = False,
 ) -> None:
-    """Simulate patients before and after surgery; goes on where an earlier run stopped."""
+    """Simulate patients before and after surgery; goes on where an earlier run stopped.
+
+    Cases that are there keep their sequences and their first scan; what is missing is added.
+    """
 
     def work(folder: Path, progress: Progress) -> dict[str, Any]:
         from ..cases.phantom.cohort import write_cohort
+        from ..cases.phantom.healing import LaterScans
         from ..retrieval.slice_index import SliceIndex
 
         made = write_cohort(
@@ -67,6 +82,8 @@ def phantom(
             anatomy_folder=anatomy,
             resection_map=resection_map,
             real_cases_folder=real,
+            sequences=[name.value for name in dict.fromkeys(sequence or (Sequence.T1W, Sequence.T1WCE))],
+            later=LaterScans(later, first_day, last_day) if later else None,
             progress=progress,
         )
         SliceIndex.open(made, progress)

@@ -136,7 +136,7 @@ def test_a_patient_is_registered_once_and_finished_cases_are_skipped(
     a_folder_of_real_cases: Path, a_scan: RealScan, monkeypatch: pytest.MonkeyPatch
 ):
     loaded = []
-    monkeypatch.setattr(semi_real, "load_real", lambda entry: loaded.append(entry) or a_scan)
+    monkeypatch.setattr(semi_real, "load_real", lambda entry, _: loaded.append(entry) or a_scan)
     entry = operations_plan(a_folder_of_real_cases, SEED, per_patient=3)[0]
     done = frozenset(entry.case_ids[:1])
     made = [case.case_id for case in simulate_operations(entry, skip=done)]

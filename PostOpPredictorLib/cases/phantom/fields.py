@@ -36,9 +36,17 @@ def _spline_matrix(n_out: int, n_in: int, step: float, offset: float) -> FloatAr
     return matrix.astype(np.float32)
 
 
-def upsample(control: FloatArray, shape: tuple[int, int, int], step: float, offset: float = 0.0) -> FloatArray:
-    """Cubic B-spline (..., z, y, x) of ``shape`` over ``control`` (..., a, b, c), its points ``step`` voxels apart."""
+def upsample(
+    control: FloatArray, shape: tuple[int, int, int], step: float, offset: float = 0.0, crop: Crop | None = None
+) -> FloatArray:
+    """Cubic B-spline (..., z, y, x) of ``shape`` over ``control`` (..., a, b, c), its points ``step`` voxels apart.
+
+    Only the part in ``crop`` where there is one.
+    """
     mz, my, mx = (_spline_matrix(n, m, step, offset) for n, m in zip(shape, control.shape[-3:], strict=True))
+    if crop is not None:
+        mz, my, mx = (matrix[part] for matrix, part in zip((mz, my, mx), crop, strict=True))
+        shape = (len(mz), len(my), len(mx))
     out = np.matmul(control.astype(np.float32), mx.T)
     out = np.matmul(my, out)
     lead = out.shape[:-3]

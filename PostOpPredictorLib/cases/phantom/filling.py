@@ -33,7 +33,7 @@ def filling_of(
     patchy = smooth_noise(rng, shape, 9.0)
     rim = habit("blood_rim_mm") + np.float32(0.8) * patchy + np.float32(1.1) * smooth_noise(rng, shape, 20.0)
     blood = ramp(rim - depth, -0.7, 0.7) * (rim > 0.2) * ramp(depth, -0.4, 0.6)
-    height = _height_in(inside) + np.float32(0.015) * patchy
+    height = height_in(inside) + np.float32(0.015) * patchy
     blood = np.maximum(blood, ramp(np.float32(habits["blood_layer"]) - height, -0.03, 0.03) * inside)
     air = (
         ramp(height - np.float32(1 - habits["air"]), -0.015, 0.015) * inside
@@ -57,7 +57,7 @@ def filling_of(
     return {"blood": blood, "air": air, "oedema": oedema * ~inside * ~residual[crop], "wall": wall, "fluid": fluid}
 
 
-def _height_in(inside: BoolArray) -> FloatArray:
+def height_in(inside: BoolArray) -> FloatArray:
     """0 at the hindmost to 1 at the foremost voxel of the hole (the patient lies on the back), by volume."""
     rows = inside.sum(axis=(0, 2)).astype(np.float64)
     below = np.cumsum(rows[::-1])[::-1]

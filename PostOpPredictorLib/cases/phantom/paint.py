@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..case import EARLY_DAYS
 from .fields import BoolArray, FloatArray, blur, pull_where, ramp, smooth_noise
 from .patient import Patient
 from .signal import TissueLevels
 from .surgery import Operation
+from .water import WATER_SEQUENCES, paint_water
 
 RESOLVED_OEDEMA_GAIN = 0.20
 NEW_OEDEMA_LOSS = 0.20
@@ -46,8 +48,12 @@ def _paint(
     lumps: FloatArray,
 ) -> FloatArray:
     moved = _moved(pre, operation.shift, patient.brain)
+    resolved = RESOLVED_OEDEMA_GAIN * (1 + 0.4 * (1 - float(np.exp(-(operation.days - EARLY_DAYS) / 40))))
+    if sequence in WATER_SEQUENCES:
+        value = paint_water(moved, levels, sequence, operation, was_wet, 3 * resolved, grain, lumps)
+        return (np.maximum(value, 0) * patient.brain).astype(np.float32)
     white = levels.wm - levels.csf
-    drier = was_wet * (1 - operation.oedema) * np.float32(RESOLVED_OEDEMA_GAIN)
+    drier = was_wet * (1 - operation.oedema) * np.float32(resolved)
     wetter = operation.oedema * (1 - was_wet) * np.float32(NEW_OEDEMA_LOSS)
     value = moved + drier * np.clip(levels.wm - moved, 0, white) * 3 - wetter * np.maximum(moved - levels.csf, 0)
     if sequence == "T1wCE":

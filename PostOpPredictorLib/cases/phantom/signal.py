@@ -1,4 +1,4 @@
-"""The noise-free pre-operative signal in T1w and T1wCE: tissue, its texture, vessels, choroid plexus and the tumour."""
+"""The noise-free pre-operative signal: tissue, its texture, vessels, choroid plexus; the tumour in T1w and T1wCE."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from .tumour import Tumour, TumourPlan
 
 @dataclass(frozen=True)
 class TissueLevels:
-    """Signal of healthy tissue and of strong enhancement in one sequence, in the units of the image."""
+    """Signal of healthy tissue, of strong enhancement and (T2w and FLAIR only) of oedema, in the image's units."""
 
     csf: float
     gm: float
     wm: float
     enhancing: float
+    oedema: float = 0.0
 
 
 def random_levels(rng: np.random.Generator) -> dict[str, TissueLevels]:
@@ -37,6 +38,11 @@ def random_levels(rng: np.random.Generator) -> dict[str, TissueLevels]:
     }
 
 
+T1_SEQUENCES = ("T1w", "T1wCE")
+
+CHOROID: Mapping[str, float] = {"T1w": 0.18, "T2w": -0.25, "FLAIR": 0.3}
+"""What the choroid plexus adds to the CSF around it; in T1wCE it enhances."""
+
 VESSELS: tuple[tuple[float, tuple[tuple[float, float, float], ...], bool], ...] = (
     (1.3, ((6, 0, -14), (14, 2, -18), (26, 4, -18), (36, 2, -12), (42, -6, -2), (48, -16, 6), (54, -26, 14)), True),
     (1.1, ((36, 2, -12), (44, 8, -2), (50, 14, 8)), True),
@@ -51,7 +57,7 @@ VESSELS: tuple[tuple[float, tuple[tuple[float, float, float], ...], bool], ...] 
 def healthy_signal(
     rng: np.random.Generator, tissue: Tissue, levels: Mapping[str, TissueLevels]
 ) -> dict[str, FloatArray]:
-    """T1w and T1wCE without a tumour, arbitrary units around 0 to 2."""
+    """Every sequence of ``levels`` without a tumour, arbitrary units around 0 to 2; they share what is random."""
     shape = tissue.brain.shape
     texture = np.float32(0.016) * smooth_noise(rng, shape, 3.0) + np.float32(0.018) * smooth_noise(rng, shape, 8.0)
     unevenness = np.float32(0.025) * smooth_noise(rng, shape, 30.0)
@@ -69,7 +75,7 @@ def healthy_signal(
             base = base + bright * np.maximum(np.float32(1.15 * level.enhancing) - base, 0)
             base = base + choroid * np.float32(0.6 * level.enhancing)
         else:
-            base = base * (1 - np.float32(0.5) * vessels) + choroid * np.float32(0.18)
+            base = base * (1 - np.float32(0.5) * vessels) + choroid * np.float32(CHOROID[sequence])
         signal[sequence] = (np.maximum(base, 0.02) * tissue.brain).astype(np.float32)
     return signal
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..case import EARLY_DAYS
 from .approach import Craniotomy, craniotomy_for, with_corridor
 from .atlas import voxel_axes
 from .fields import (
@@ -41,7 +42,8 @@ LEAST_RESECTED = 0.42
 class Operation:
     """The result in post-operative space (z, y, x): labels, pull-back ``shift`` (x, y, z mm), weights for painting.
 
-    ``resection`` alone lies in pre-operative space: the tissue that was taken, corridor included.
+    ``resection`` alone lies in pre-operative space: the tissue that was taken, corridor included. ``days`` since
+    surgery on which it looks like this.
     """
 
     outcome: NDArray[np.uint8]
@@ -55,6 +57,7 @@ class Operation:
     gap: FloatArray
     fluid: FloatArray
     eor_percent: float
+    days: float = EARLY_DAYS
 
 
 def operate(patient: Patient, eloquence: FloatArray, practice: Practice, rng: np.random.Generator) -> Operation:
