@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
+
+if TYPE_CHECKING:
+    from .SeriesNodes import SeriesNodes
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class PredictionNodes:
     cavity probability over the precedents. ``generated``: 1 where the image is generated, 0 where it is the patient's
     own tissue. ``shift``: how tissue moves, before to after surgery (to its parent); None where nothing does.
     ``report``: a page of HTML as a text. ``series``: the predicted days as a sequence.
+    ``plansTable``: the read-out of all plans.
     ``source``: the input volume, None when it is gone. ``summary``: volumes in ml, extent of resection in percent and
     more. ``warnings``: sentences, the gravest first. A node that the user removed is None.
     """
@@ -90,7 +94,8 @@ class PredictionNodes:
     report: slicer.vtkMRMLTextNode | None = None
     plans: tuple[PlanNodes, ...] = ()
     more: tuple[SequenceNodes, ...] = ()
-    series: Any = None
+    series: SeriesNodes | None = None
+    plansTable: slicer.vtkMRMLTableNode | None = None
 
     def displayed(self) -> tuple[slicer.vtkMRMLDisplayableNode, ...]:
         """Every node that has a place in space."""
@@ -100,5 +105,5 @@ class PredictionNodes:
         others += [one.influence for one in self.precedents]
         others += [node for one in self.plans for node in (one.postop, one.plan, one.cavity, one.residual)]
         others += [node for one in self.more for node in (one.preop, one.postop)]
-        others += [getattr(self.series, "postop", None)]
+        others += [self.series.volume if self.series is not None else None]
         return tuple(node for node in (*own, *maps, *others) if node is not None)

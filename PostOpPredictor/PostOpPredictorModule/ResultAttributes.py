@@ -37,6 +37,7 @@ PATIENT_ROLES = (
 NOT_SYNTHETIC = frozenset({"preop", "tumour", "patientToMni", "mniToPatient", "table"})
 INFLUENCE_ROLE = "precedent-influence"
 PLAN_ROLES = ("plan-postop", "plan-plan", "plan-cavity", "plan-residual")
+PLANS_TABLE_ROLE = "plans-table"
 SEQUENCE_ROLES = ("more-preop", "more-postop")
 SERIES_ROLES = ("series-sequence", "series-browser", "series-postop")
 COLOURS_ROLE = "colours"
@@ -46,6 +47,7 @@ SYNTHETIC_ROLES = frozenset(
         *(role for role in PATIENT_ROLES if role not in NOT_SYNTHETIC),
         *(role for role in PLAN_ROLES if role != "plan-plan"),
         *SERIES_ROLES,
+        PLANS_TABLE_ROLE,
         INFLUENCE_ROLE,
         "more-postop",
     }

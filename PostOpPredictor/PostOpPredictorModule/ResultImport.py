@@ -16,10 +16,12 @@ from .ImageFiles import ImageData
 from .MapLooks import mapLooks, mapRanges
 from .NodeAdder import NodeAdder
 from .NodeBuilding import fillDisplacement
+from .PlansTable import fillPlansTable, planFigures
 from .PrecedentsTable import fillPrecedentsTable
-from .ResultAttributes import INFLUENCE_ROLE
+from .ResultAttributes import INFLUENCE_ROLE, PLANS_TABLE_ROLE
 from .ResultFiles import MAPS, PlanFiles, PrecedentFiles, ResultFiles
 from .ResultNodes import PredictionNodes, nodesOfRun, removeRun
+from .SeriesNodes import addSeries
 from .Terminology import cavityTerms, outcomeTerms, planTerms, residualTerms, tumourTerms
 from .WindowLevel import GreyWindow
 
@@ -88,6 +90,12 @@ class ResultImport:
             yield from self._precedent(precedent, window)
         for plan in self.files.plans:
             yield from self._plan(plan, window)
+        figures = planFigures(self.files.provenance.get("result") or {})
+        if figures:
+            fillPlansTable(add.node("vtkMRMLTableNode", PLANS_TABLE_ROLE, _("Plans (predicted)")), figures)
+            yield
+        if self.files.series:
+            yield from addSeries(self.files.series, add.node, preop, window)
         yield from self._more()
 
     def _probability(self, role: str, name: str, image: ImageData) -> None:

@@ -13,6 +13,7 @@ from .ResultAttributes import (
     INFLUENCE_ROLE,
     PATIENT_ROLES,
     PLAN_ROLES,
+    PLANS_TABLE_ROLE,
     PRECEDENT_ROLES,
     RANK,
     ROLE,
@@ -22,6 +23,7 @@ from .ResultAttributes import (
     markedNodes,
     recordOf,
 )
+from .SeriesNodes import seriesOf
 
 SPACES = ("mni", "patient")
 
@@ -54,6 +56,8 @@ def nodesOfRun(scene: slicer.vtkMRMLScene, runId: str) -> PredictionNodes | None
         precedents=_precedents(marked),
         plans=_plans(marked),
         more=_sequences(marked),
+        series=seriesOf(byRole),
+        plansTable=byRole.get(PLANS_TABLE_ROLE),
         source=postop.GetNodeReference(SOURCE),
         summary=provenance.get("result", {}),
         warnings=tuple(provenance.get("warnings", ())),
