@@ -10,6 +10,9 @@ from ..atomic_files import whole_file
 from ..errors import ModelMissing, ModelTampered
 
 CHECKSUMS = "checksums.json"
+CALIBRATION = "calibration.json"
+"""Made after the weights were published; it names the checksum that it belongs to (``calibration_file``)."""
+
 MAX_SHARD = "14MB"
 
 
@@ -50,7 +53,11 @@ def verify(folder: Path) -> str:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors") and path.name != CHECKSUMS)
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".json", ".safetensors") and path.name != CHECKSUMS and path != folder / CALIBRATION
+    )
     return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(files)}
 
 

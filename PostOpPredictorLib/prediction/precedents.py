@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..cases.library import CaseLibrary, LibraryCase
-from ..errors import LibraryError
+from ..cases.library_check import case_problems
+from ..errors import InputError, LibraryError
 from ..imaging.grid import WORKING_GRID
 from ..progress import Progress
 from ..retrieval.query import Match, Query, best_per_slice
-from ..retrieval.strategies import strategy_named
+from ..retrieval.slice_index import SliceIndex
+from ..retrieval.strategies import corresponding_slices, strategy_named
 from .instruction import Instruction
 from .outcome_volume import tumour_core
 from .patient import Patient
@@ -35,12 +37,16 @@ SHOWN_ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Precedents:
-    """Ranked cases, best first; none means "no similar case". ``by_slice``: every slice has its own."""
+    """Ranked cases, best first; none means "no similar case". ``by_slice``: every slice has its own.
+
+    ``by_hand``: the first one was chosen by a person; the others follow by likeness.
+    """
 
     library: CaseLibrary
     sequence: str
     matches: tuple[Match, ...]
     by_slice: bool
+    by_hand: bool = False
 
     @property
     def best(self) -> LibraryCase | None:
@@ -73,21 +79,50 @@ def _with_neighbours(chosen: dict[int, tuple[LibraryCase, int]]) -> dict[int, tu
 def find_precedents(
     library: CaseLibrary, patient: Patient, sequence: str, request: PredictionRequest, progress: Progress
 ) -> Precedents:
-    """Rank the library's cases for ``patient`` as ``request`` says. The most similar case comes first.
+    """Rank the library's cases for ``patient`` as ``request`` says. The most similar case comes first, after the one
+    that the request follows.
 
     A case whose files are broken is passed over, and the log says so. Raises ``LibraryError`` when no case of the
-    library can serve (none of that institution, none with that sequence, or all broken).
+    library can serve (none of that institution, none with that sequence, none left, or all broken), or the followed
+    one cannot; ``InputError`` when it is excluded as well.
     """
-    allowed = _usable_cases(library, sequence, request.institution)
+    allowed = _usable_cases(library, sequence, request)
     query = Query(tumour=tumour_core(patient.tumour), pre=patient.pre)
+    chosen = () if request.follow is None else (_followed(library, request.follow, allowed, sequence, query, progress),)
     strategy = strategy_named(
         request.retrieval, library, per=request.per, sequence=sequence, seed=request.seed, progress=progress
     )
-    by_slice = request.per == "slice" and request.retrieval == "tumour"
-    matches = tuple(strategy.rank(query, request.k, allowed))
+    others = allowed - {match.case_id for match in chosen}
+    found = tuple(strategy.rank(query, request.k, others)) if others else ()
+    by_slice = request.per == "slice" and request.retrieval == "tumour" and not chosen
+    matches = found if by_slice else (*chosen, *found)[: request.k]
     if not matches and all(_is_broken(library, case_id, sequence) for case_id in sorted(allowed)):
         raise LibraryError(f"Every case that could serve in {library.folder} is broken. Run `postop library check`.")
-    return Precedents(library, sequence, matches, by_slice)
+    if len(matches) < request.k and not by_slice:
+        progress.log(
+            f"{request.k} similar cases were asked for and {len(matches)} found: the library has {len(allowed)} that "
+            "could serve, and the others do not resemble the patient or are broken."
+        )
+    return Precedents(library, sequence, matches, by_slice, bool(chosen))
+
+
+def _followed(
+    library: CaseLibrary, case_id: str, allowed: frozenset[str], sequence: str, query: Query, progress: Progress
+) -> Match:
+    """The case that a person chose, however little it resembles the patient."""
+    case = library.case(case_id)
+    if case_id not in allowed:
+        lack = (
+            f"no {sequence} scans" if sequence not in case.sequences else "another institution than the one asked for"
+        )
+        raise LibraryError(f"Case {case_id}, which is to be followed, has {lack}. Choose another case to follow.")
+    problem = next(case_problems(case.files), None)
+    if problem is not None:
+        raise LibraryError(f"Case {case_id}, which is to be followed, cannot be used: {problem}")
+    index = SliceIndex.open(library, progress)
+    number = index.case_ids.index(case_id)
+    iou = float(index.volume_iou(query.tumour)[number])
+    return Match(case_id, iou, corresponding_slices(index, number, query), iou)
 
 
 def _is_broken(library: CaseLibrary, case_id: str, sequence: str) -> bool:
@@ -98,7 +133,9 @@ def _is_broken(library: CaseLibrary, case_id: str, sequence: str) -> bool:
     return False
 
 
-def _usable_cases(library: CaseLibrary, sequence: str, institution: str | None) -> frozenset[str]:
+def _usable_cases(library: CaseLibrary, sequence: str, request: PredictionRequest) -> frozenset[str]:
+    _refuse_unknown(library, request)
+    institution = request.institution
     of_institution = [case for case in library.cases if institution in (None, case.institution)]
     if not of_institution:
         known = sorted({case.institution for case in library.cases if case.institution})
@@ -111,18 +148,38 @@ def _usable_cases(library: CaseLibrary, sequence: str, institution: str | None) 
             f"No case of the library has {sequence} scans before and after surgery. "
             "Choose another --sequence or --library."
         )
-    return usable
+    if not usable - set(request.exclude):
+        raise LibraryError("Every case that could serve is excluded. Exclude fewer cases.")
+    return usable - set(request.exclude)
 
 
-def precedents_record(precedents: Precedents, out: Path, request: PredictionRequest) -> dict[str, Any]:
-    """What precedents.json says: who was found, how similar, and where the files are."""
+def _refuse_unknown(library: CaseLibrary, request: PredictionRequest) -> None:
+    """Raise ``LibraryError`` for a case that the library does not have, ``InputError`` for a contradiction."""
+    for case_id in (*(() if request.follow is None else (request.follow,)), *request.exclude):
+        library.case(case_id)
+    if request.follow in request.exclude:
+        raise InputError(f"Case {request.follow} is to be followed and is excluded. Do one of the two.")
+
+
+def precedents_record(
+    precedents: Precedents, out: Path, request: PredictionRequest, influence: Sequence[Mapping[str, float]] = ()
+) -> dict[str, Any]:
+    """What precedents.json says: who was found, how similar, and where the files are.
+
+    ``influence``: figures of the first cases, by rank.
+    """
+    entries = [_entry(rank, match, precedents, out) for rank, match in enumerate(precedents.matches, start=1)]
+    for entry, figures in zip(entries, influence, strict=False):
+        entry.update(figures)
     return {
         "retrieval": request.retrieval,
         "per": request.per,
         "institution": request.institution,
+        "follow": request.follow,
+        "exclude": list(request.exclude),
         "no_similar_case": not precedents.matches,
         "library": str(precedents.library.folder.resolve()),
-        "precedents": [_entry(rank, match, precedents, out) for rank, match in enumerate(precedents.matches, start=1)],
+        "precedents": entries,
     }
 
 
@@ -137,6 +194,7 @@ def _entry(rank: int, match: Match, precedents: Precedents, out: Path) -> dict[s
     return {
         "rank": rank,
         "followed": rank == 1 or precedents.by_slice,
+        "chosen_by_hand": rank == 1 and precedents.by_hand,
         "case_id": case.case_id,
         "iou": round(float(match.iou), 4),
         "files": {name: str(path.resolve()) for name, path in files.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,18 @@ def write_result(
         names = write_prediction(
             temporary,
             prediction,
-            precedents_record(prediction.precedents, folder, request),
+            precedents_record(prediction.precedents, folder, request, _influence(answers)),
             lambda: provenance_record(request, tools, prediction, summary, progress.seconds()),
             figure_texts(prediction, request),
             progress,
             answers,
         )
     return PredictionResult(folder, {kind: folder / name for kind, name in names.items()}, summary)
+
+
+def _influence(answers: Mapping[str, Answer]) -> Sequence[Mapping[str, float]]:
+    """What each precedent changes, by rank; empty when it was not asked."""
+    return answers["uncertainty"].summary["influence"] if "uncertainty" in answers else ()
 
 
 def summary_of(prediction: PatientPrediction) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Whether the best precedent is one at all, by thresholds that validation patients gave: said first, in a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...model.calibration_file import Calibration, calibration_or_reason
+from ...progress import Progress
+from ...retrieval.strategies import MINIMUM_IOU
+from ...shipped import shipped_model_folder
+from ..asked import Answer, Asked
+
+DOUBT = "Read the prediction with more doubt."
+
+
+def how_similar(asked: Asked, progress: Progress) -> Answer:
+    """The answer ``similarity``; it is always asked."""
+    matches = asked.prediction.precedents.matches
+    calibration, reason = calibration_of(asked)
+    found = similarity_of(float(matches[0].iou) if matches else None, calibration, reason)
+    if found["level"] != "good":
+        progress.log(found["sentence"])
+    return Answer("similarity", found)
+
+
+def calibration_of(asked: Asked) -> tuple[Calibration | None, str]:
+    """The calibration of the model that predicts, or None and why there is none."""
+    return calibration_or_reason(asked.request.model or shipped_model_folder(), asked.tools.model_checksum)
+
+
+def similarity_of(iou: float | None, calibration: Calibration | None, reason: str) -> dict[str, Any]:
+    """What the summary says of the followed precedent's ``iou`` (None: there is none)."""
+    thresholds = calibration.similarity if calibration else None
+    told = {
+        "iou": None if iou is None else round(iou, 4),
+        "threshold_weak": thresholds.weak if thresholds else None,
+        "threshold_good": thresholds.good if thresholds else None,
+    }
+    if iou is None:
+        sentence = f"NO SIMILAR CASE: no tumour of the library overlaps this one (IoU {MINIMUM_IOU:g} or more). {DOUBT}"
+        return {**told, "level": "none", "sentence": sentence}
+    overlap = f"the followed case's tumour overlaps this one by an IoU of {iou:.2f}"
+    if calibration is None or thresholds is None:
+        why = reason or "The validation patients gave no threshold."
+        return {**told, "level": "weak", "sentence": f"Similarity not rated: {overlap}. {why}"}
+    seen = f"on {calibration.patients} validation patients"
+    if iou < thresholds.weak:
+        sentence = f"NO SIMILAR CASE: {overlap}; below {thresholds.weak:.2f} a precedent did not help {seen}. {DOUBT}"
+        return {**told, "level": "none", "sentence": sentence}
+    if iou < thresholds.good:
+        sentence = f"WEAK PRECEDENT: {overlap}; from {thresholds.good:.2f} on precedents were good ones {seen}."
+        return {**told, "level": "weak", "sentence": sentence}
+    return {**told, "level": "good", "sentence": f"Good precedent: {overlap} (good from {thresholds.good:.2f} on)."}
