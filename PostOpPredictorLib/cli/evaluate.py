@@ -36,6 +36,13 @@ class PoolChoice(StrEnum):
     WHOLE = "whole"
 
 
+class ScanTime(StrEnum):
+    """When the scans after surgery that are measured were taken."""
+
+    EARLY = "early"
+    LATER = "later"
+
+
 _ALL_MODES = [Mode.MEAN, Mode.SAMPLE, Mode.AVERAGE]
 _ALL_POOLS = [PoolChoice.OWN, PoolChoice.WHOLE]
 
@@ -59,6 +66,9 @@ def register(app: typer.Typer) -> None:
         pools: Annotated[
             list[PoolChoice], typer.Option(help="Precedents from own institution, whole library.")
         ] = _ALL_POOLS,
+        scans: Annotated[
+            ScanTime, typer.Option(help="Measure scans of the first week after surgery, or later ones.")
+        ] = ScanTime.EARLY,
         trivial_only: Annotated[bool, typer.Option("--trivial-only", help="Leave the model out.")] = False,
         steps: Annotated[int | None, typer.Option(help="Denoising steps of sample and average.")] = None,
         samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
@@ -88,6 +98,7 @@ def register(app: typer.Typer) -> None:
             stride=stride,
             modes=tuple(mode.value for mode in modes),
             pools=tuple(names[pool] for pool in pools),
+            scans=scans.value,
             with_model=not trivial_only,
             steps=steps,
             samples=samples,

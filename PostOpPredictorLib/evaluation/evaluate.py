@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from .result_cache import ResultCache
 from .rows import Row, model_rows, trivial_rows
 from .summary import CohortSummary, Results, differences, summarise_row
 
+Scans = Literal["early", "later"]
+EARLY_UNTIL_DAYS = 7.0
+
 MEASURES_VERSION = 2
 """To be raised whenever a metric changes its meaning: cached results of another version are not used."""
 
@@ -35,8 +38,8 @@ class EvaluationRequest:
     """``limit`` patients of each kind; ``work`` the folder of cached results (default: the user's cache);
     ``with_model`` False leaves out our rows.
 
-    ``pools``: the first one carries all modes. ``stride``: every n-th slice. ``command``: the command line, for the
-    record.
+    ``pools``: the first one carries all modes. ``scans``: which are measured, by their time since surgery.
+    ``stride``: every n-th slice. ``command``: the command line, for the record.
     """
 
     library: Path
@@ -49,6 +52,7 @@ class EvaluationRequest:
     stride: int = 1
     modes: tuple[str, ...] = ("mean", "sample", "average")
     pools: tuple[Pool, ...] = (Pool.OWN, Pool.WHOLE)
+    scans: Scans = "early"
     with_model: bool = True
     steps: int | None = None
     samples: int | None = None
@@ -69,7 +73,7 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
     _refuse_impossible(request)
     progress.stage("Opening library and model")
     library = CaseLibrary.open(request.library)
-    chosen = chosen_cases(library.cases, request.split, request.limit)
+    chosen = chosen_cases(library.cases, request.split, request.limit, request.scans)
     queries = measurable(chosen, request.sequence, request.split)
     rows, model_checksum = _rows(request)
     perceptual, reason = load_lpips(request.lpips_weights)
@@ -85,13 +89,16 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
     return write_report(report, bench, queries)
 
 
-def chosen_cases(cases: Sequence[LibraryCase], split: str, limit: int | None = None) -> list[LibraryCase]:
-    """The cases of a split; with ``limit`` those of that many patients of each kind, drawn once and for all, not from
-    one place only."""
-    held = [case for case in cases if case.split == split]
+def chosen_cases(
+    cases: Sequence[LibraryCase], split: str, limit: int | None = None, scans: Scans = "early"
+) -> list[LibraryCase]:
+    """The cases of a split with a scan of the first week after surgery (or of unknown time), or with a later one; with
+    ``limit`` those of that many patients of each kind, drawn once and for all, not from one place only."""
+    held = [case for case in cases if case.split == split and is_later(case) == (scans == "later")]
     if not held:
         raise InputError(
-            f"The library has no case of the split '{split}'. Name another --split, or a library that holds it out."
+            f"The library has no case of the split '{split}' with a scan that is {scans}. "
+            "Name another --split or --scans, or a library that holds them out."
         )
     if limit is None:
         return held
@@ -100,6 +107,11 @@ def chosen_cases(cases: Sequence[LibraryCase], split: str, limit: int | None = N
         patients = sorted({case.patient_id for case in held if case.source == source})
         chosen.update(np.random.default_rng(0).permutation(patients)[:limit].tolist())
     return [case for case in held if case.patient_id in chosen]
+
+
+def is_later(case: LibraryCase) -> bool:
+    """Whether the scan after surgery was taken later than in the first week."""
+    return (case.days_since_surgery or 0.0) > EARLY_UNTIL_DAYS
 
 
 def measurable(cases: Sequence[LibraryCase], sequence: str, split: str) -> list[LibraryCase]:

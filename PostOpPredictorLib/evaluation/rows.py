@@ -63,14 +63,16 @@ def model_rows(
     samples: int | None = None,
 ) -> list[Row]:
     """The ceilings, then the model: every mode with guided retrieval from the first pool, the first mode guided and
-    random from all."""
+    random from all. A model that knows time and own institution is told them."""
     rows = [Row(CEILING, AutoencoderCeiling(pipe), identity=checksum)]
     if pipe.has_renderer:
         pool = pools[0]
         rows.append(Row(CEILING, AppearanceCeiling(pipe), Retrieval.GUIDED, pool, checksum))
     identity = json.dumps([checksum, seed, steps, samples])
-    systems = [OurModel(pipe, mode, seed, steps, samples) for mode in modes]
+    timed = pipe.config_tree.time
     for number, pool in enumerate(pools):
+        own = pool is Pool.OWN and pipe.config_tree.institution
+        systems = [OurModel(pipe, mode, seed, steps, samples, own_institution=own, timed=timed) for mode in modes]
         rows += [
             Row(OURS, system, Retrieval.GUIDED, pool, identity) for system in (systems if number == 0 else systems[:1])
         ]

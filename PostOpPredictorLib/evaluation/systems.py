@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ..cases.case import FloatArray
+from ..cases.case import EARLY_DAYS, FloatArray
 from ..errors import LibraryError
 from ..model.composite import cavity_box, composite
 from ..prediction.fusion import fuse, warp_tissue
@@ -141,7 +141,8 @@ class AppearanceCeiling:
 class OurModel:
     """The model behind ``postop predict``, by the same function, in one sampling mode.
 
-    ``raw``: the image as it was drawn, without the patient's own tissue laid around it.
+    ``raw``: the image as it was drawn, without the patient's own tissue laid around it. ``own_institution``: it is told
+    that its precedents are of the patient's own. ``timed``: it is told when the true scan was taken.
     """
 
     pipe: Any
@@ -151,6 +152,8 @@ class OurModel:
     samples: int | None = None
     note: str = "cavity and residual tumour are the model's own outcome labels"
     raw: bool = False
+    own_institution: bool = False
+    timed: bool = False
 
     @property
     def name(self) -> str:
@@ -168,6 +171,8 @@ class OurModel:
             steps=self.steps,
             samples=self.samples,
             seed=self.seed,
+            days=(case.case.days_since_surgery or EARLY_DAYS) if self.timed else None,
+            own_institution=self.own_institution,
         )
         outcome = prediction.outcome
         image = prediction.synthesised if self.raw else prediction.image

@@ -276,7 +276,7 @@ def test_a_stopped_benchmark_goes_on_within_a_row_and_within_the_measuring(
         ({"systems": ("gan",)}, "no system 'gan'"),
         ({"limit": 0}, "--limit is 0"),
         ({"sampling_steps": 0}, "--sampling-steps is 0"),
-        ({"split": "exam"}, "no case of the split 'exam'"),
+        ({"split": "exam"}, "no case of the split 'exam' with a scan that is early"),
         ({"data": Path("nowhere.safetensors")}, "could not be read as prepared slices"),
         ({"lpips_weights": (Path("nowhere.pth"),)}, "no LPIPS weights file"),
         ({"config": Path("nowhere.yaml")}, "could not be read as a YAML configuration"),

@@ -14,7 +14,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from PostOpPredictorLib.cases.case import SimulatedCase
-from PostOpPredictorLib.cases.library import CaseLibrary
+from PostOpPredictorLib.cases.library import CaseLibrary, LibraryCase
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.evaluation import evaluate as evaluation
@@ -28,6 +28,7 @@ from PostOpPredictorLib.evaluation.summary import CohortSummary, Difference, Row
 from PostOpPredictorLib.evaluation.systems import Answer, Composite, CopyOfPre, OurModel, RetrievedPost
 from PostOpPredictorLib.imaging.grid import WORKING_GRID
 from PostOpPredictorLib.model.autoencoder import PixelPatches
+from PostOpPredictorLib.model.config import PostOpConfig
 from PostOpPredictorLib.prediction.instruction import Instruction
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.retrieval.slice_index import SliceIndex
@@ -143,6 +144,7 @@ class FakePipe:
     """A pipeline whose every prediction is the pre-operative scan with a cavity where the tumour was."""
 
     has_renderer = False
+    config_tree = PostOpConfig()
     device = torch.device("cpu")
 
     def __init__(self) -> None:
@@ -473,6 +475,27 @@ def test_a_cancelled_evaluation_writes_no_table(request_for: EvaluationRequest) 
     assert not request_for.out.exists()
 
 
+def test_early_and_later_scans_are_measured_apart() -> None:
+    def case(name: str, **attributes: float) -> LibraryCase:
+        return LibraryCase(name, Path(name), {"split": "test", "source": "phantom", **attributes})
+
+    cases = [case("unknown"), case("day 3", days_since_surgery=3.0), case("day 90", days_since_surgery=90.0)]
+    assert [one.case_id for one in chosen_cases(cases, "test")] == ["unknown", "day 3"]
+    assert [one.case_id for one in chosen_cases(cases, "test", scans="later")] == ["day 90"]
+
+
+def test_a_model_is_told_time_and_own_institution_only_where_it_knows_them() -> None:
+    class Knowing(FakePipe):
+        config_tree = PostOpConfig(time=True, institution=True)
+
+    pools = (Pool.OWN, Pool.WHOLE)
+    told = {row.pool: row.system for row in model_rows(Knowing(), "x", ("mean",), pools) if row.kind == OURS}
+    assert told[Pool.OWN].own_institution and not told[Pool.WHOLE].own_institution  # type: ignore[attr-defined]
+    assert all(system.timed for system in told.values())  # type: ignore[attr-defined]
+    plain = [row.system for row in model_rows(FakePipe(), "x", ("mean",), pools) if row.kind == OURS]
+    assert not any(system.timed or system.own_institution for system in plain)  # type: ignore[attr-defined]
+
+
 def test_the_limit_is_of_patients_of_each_kind_and_always_the_same(library: CaseLibrary) -> None:
     chosen = chosen_cases(library.cases, "test", 2)
     assert {case.source for case in chosen} == {"phantom", "semi-real"}
@@ -504,7 +527,7 @@ def test_cases_that_cannot_be_measured_are_left_out_and_counted(tmp_path: Path) 
         ({"resamples": 3}, "--resamples is 3"),
         ({"modes": ("best",)}, "--modes is best"),
         ({"pools": ()}, "--pools is empty"),
-        ({"split": "exam"}, "no case of the split 'exam'"),
+        ({"split": "exam"}, "no case of the split 'exam' with a scan that is early"),
         ({"lpips_weights": (Path("nowhere.pth"),)}, "no LPIPS weights file"),
     ],
 )
