@@ -195,6 +195,24 @@ class PostOpPipeline(DiffusionPipeline):
         return _cut(_mean_of(drawn), place)
 
     @torch.no_grad()
+    def tokens(self, triplets: TripletBatch) -> Tensor:
+        """The prompt's tokens (B, 2, width): no plan changes them, so that many plans may share them."""
+        placed = Placement.of(self.config_tree.panel, triplets.query_pre).pad_triplets(triplets.to(self.device))
+        return self.denoiser.tokens(placed)
+
+    @torch.no_grad()
+    def expected_structure(
+        self, triplets: TripletBatch, tokens: Tensor, seed: int = 0, guidance: float | None = None
+    ) -> Structure:
+        """What mode ``mean`` predicts, before it is drawn; ``tokens`` of the same slices. Only of a structure model."""
+        place = Placement.of(self.config_tree.panel, triplets.query_pre)
+        placed = place.pad_triplets(triplets.to(self.device))
+        guidance = self.config_tree.guidance if guidance is None else guidance
+        target = expected_target(self.denoiser, self.scheduler, placed, seed, guidance, tokens)
+        found = within(decode_structure(target), placed.query_brain)
+        return Structure(place.cut(found.outcome), place.cut(found.shift_mm))
+
+    @torch.no_grad()
     def render(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
         """The image (B, 1, y, x) of ``outcome_probability`` (B, 6, y, x), made crisp, and ``shift_mm`` (B, 3, y, x)."""
         triplets = triplets.to(self.device)

@@ -38,9 +38,17 @@ def shared_noise(shape: tuple[int, int, int], slices: int, seed: int, device: to
 
 
 def expected_target(
-    denoiser: Denoiser, scheduler: DDIMScheduler, triplets: TripletBatch, seed: int, guidance: float
+    denoiser: Denoiser,
+    scheduler: DDIMScheduler,
+    triplets: TripletBatch,
+    seed: int,
+    guidance: float,
+    tokens: Tensor | None = None,
 ) -> Tensor:
-    """One network call at the last time step: the mean over all outcomes that the model deems possible (YODA)."""
+    """One network call at the last time step: the mean over all outcomes that the model deems possible (YODA).
+
+    ``tokens`` (B, 2, width): the prompt's, where they were made before.
+    """
     if scheduler.config.prediction_type != "v_prediction":
         raise InputError(
             "The mode 'mean' needs a model with v-prediction; this one predicts noise. "
@@ -48,7 +56,7 @@ def expected_target(
         )
     last = scheduler.config.num_train_timesteps - 1
     noise = shared_noise(denoiser.noise_shape(triplets), len(triplets), seed, triplets.query_pre.device)
-    velocity = guided(denoiser, triplets, guidance)(noise, torch.tensor(last))
+    velocity = guided(denoiser, triplets, guidance, tokens)(noise, torch.tensor(last))
     signal = scheduler.alphas_cumprod[last]
     return signal**0.5 * noise - (1 - signal) ** 0.5 * velocity
 
@@ -93,9 +101,15 @@ def trajectory(
     return latents
 
 
-def guided(denoiser: Denoiser, triplets: TripletBatch, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Classifier-free guidance: u + guidance * (c - u), where u sees neither instruction nor tokens; 1 leaves u out."""
-    conditions: list[Condition] = [denoiser.condition(triplets)]
+def guided(
+    denoiser: Denoiser, triplets: TripletBatch, guidance: float, tokens: Tensor | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Classifier-free guidance: u + guidance * (c - u), where u sees neither instruction nor tokens; 1 leaves u out.
+
+    ``tokens`` (B, 2, width): those of c, where they were made before.
+    """
+    ready = {} if tokens is None else {"tokens": tokens}
+    conditions: list[Condition] = [denoiser.condition(triplets, **ready)]
     if guidance != 1:
         conditions.append(denoiser.condition(triplets.without_instruction()))
 
