@@ -22,16 +22,19 @@ from .volume_prediction import Pipeline
 
 
 def predict(
-    request: PredictionRequest, progress: Progress | None = None, load: Callable[[Path], Pipeline] | None = None
+    request: PredictionRequest,
+    progress: Progress | None = None,
+    load: Callable[[Path], Pipeline] | None = None,
+    tools: Tools | None = None,
 ) -> PredictionResult:
     """Predict one patient and write everything into ``request.out``, whole or not at all.
 
-    ``load`` opens another kind of model than ours (tests). Raises one of ``errors``; whatever is raised, nothing was
-    written and nothing that was there is lost.
+    ``load`` opens another kind of model than ours (tests); ``tools``: opened already, for many patients. Raises one of
+    ``errors``; whatever is raised, nothing was written and nothing that was there is lost.
     """
     timed = StageTimes(progress or SilentProgress())
     folder = _checked_folder(request)
-    tools = open_tools(request, timed, load)
+    tools = tools or open_tools(request, timed, load)
     refuse_impossible_more(request, tools)
     prediction = predict_patient(request, tools, timed)
     answers = answers_of(Asked(request, tools, prediction), timed)
