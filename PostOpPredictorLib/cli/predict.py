@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from .console import JsonLines, run_command
+from .plans_table import plans_lines
+from .predict_options import PLAN_EXAMPLES, days_from, further_scans, plan_from, structure_from
 
 
 class Sequence(StrEnum):
@@ -18,6 +20,8 @@ class Sequence(StrEnum):
     AUTO = "auto"
     T1W = "T1w"
     T1WCE = "T1wCE"
+    T2W = "T2w"
+    FLAIR = "FLAIR"
 
 
 class Mode(StrEnum):
@@ -64,9 +68,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def predict(
-        pre: Annotated[
-            Path, typer.Option(help="T1-weighted scan before surgery: a file, or a folder of DICOM slices.")
-        ],
+        pre: Annotated[Path, typer.Option(help="Scan before surgery: a file, or a folder of DICOM slices.")],
         tumor: Annotated[Path, typer.Option("--tumor", "--tumour", help="Label map of the tumour.")],
         out: Annotated[Path, typer.Option(help="New folder for the prediction.")],
         labels: Annotated[
@@ -90,6 +92,26 @@ def register(app: typer.Typer) -> None:
         ] = Retrieval.TUMOUR,
         per: Annotated[Per, typer.Option(help="One case for the volume, or one for each slice.")] = Per.VOLUME,
         institution: Annotated[str | None, typer.Option(help="Only cases operated there.")] = None,
+        follow: Annotated[str | None, typer.Option(help="Follow this case of the library.")] = None,
+        exclude: Annotated[list[str] | None, typer.Option(help="A case that is no precedent; may be repeated.")] = None,
+        more: Annotated[
+            list[str] | None,
+            typer.Option(help="SEQUENCE=FILE: another scan of the session, predicted too; may be repeated."),
+        ] = None,
+        plan: Annotated[
+            list[str] | None,
+            typer.Option(help=f"A planned resection to predict: {PLAN_EXAMPLES}; may be repeated."),
+        ] = None,
+        structure: Annotated[
+            list[str] | None, typer.Option(help="NAME=FILE: tell the distance to this mask; may be repeated.")
+        ] = None,
+        days: Annotated[float | None, typer.Option(help="Days since surgery that the prediction shows.")] = None,
+        series: Annotated[str | None, typer.Option(help="More of such days, a volume each: 1,30,90.")] = None,
+        uncertainty: Annotated[
+            bool, typer.Option(help="Maps of how sure it is, and what each precedent changes.")
+        ] = False,
+        noise_samples: Annotated[int, typer.Option(help="Samples for the spread over noise.")] = 8,
+        report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
         device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")] = False,
         json_lines: JsonLines = False,
@@ -119,6 +141,16 @@ def register(app: typer.Typer) -> None:
             institution=institution,
             device=device.value,
             overwrite=overwrite,
+            more=further_scans(more or (), [one.value for one in Sequence if one is not Sequence.AUTO]),
+            follow=follow,
+            exclude=tuple(exclude or ()),
+            days=days,
+            series=days_from(series),
+            uncertainty=uncertainty,
+            noise_samples=noise_samples,
+            plans=tuple(plan_from(text) for text in plan or ()),
+            structures=tuple(structure_from(text) for text in structure or ()),
+            report=report,
         )
         run_command(predict_command, request, json_lines, summary_text)
 
@@ -126,19 +158,30 @@ def register(app: typer.Typer) -> None:
 def summary_text(result: Mapping[str, Any]) -> str:
     """What is printed for a person at the end."""
     warning = typer.style("SYNTHETIC: for research only, not for clinical decisions.", fg="yellow")
-    if result["no_similar_case"]:
-        precedent = typer.style("NO SIMILAR CASE in the library: predicted without a precedent.", fg="red", bold=True)
-    else:
-        precedent = f"Precedent: {result['precedent']} (IoU of the tumours {result['precedent_iou']:.2f})"
     return "\n".join(
         [
-            precedent,
+            *_precedent_lines(result),
             f"Tumour core {result['tumour_ml']:.1f} ml, predicted cavity {result['cavity_ml']:.1f} ml, "
             f"predicted residual {result['residual_ml']:.1f} ml (extent of resection {result['eor_percent']:.0f} %)",
             f"Sequence {result['sequence']}: {result['sequence_reason']}",
             f"Alignment: {result['registration']}",
+            *plans_lines(result),
             f"Picture: {result['files']['figure']}",
+            *([f"Report: {result['files']['report']}"] if "report" in result["files"] else []),
             f"All files: {result['folder']}",
             warning,
         ]
     )
+
+
+def _precedent_lines(result: Mapping[str, Any]) -> list[str]:
+    """How similar the followed case is, first what gives reason to doubt."""
+    similarity = result.get("similarity", {"level": "none" if result["no_similar_case"] else "good", "sentence": ""})
+    looks: dict[str, dict[str, Any]] = {"none": {"fg": "red", "bold": True}, "weak": {"fg": "yellow"}, "good": {}}
+    sentence = similarity["sentence"]
+    if result["no_similar_case"]:
+        sentence = sentence or "NO SIMILAR CASE in the library: predicted without a precedent."
+    lines = [typer.style(sentence, **looks[similarity["level"]])] if sentence else []
+    if not result["no_similar_case"]:
+        lines.append(f"Precedent: {result['precedent']} (IoU of the tumours {result['precedent_iou']:.2f})")
+    return lines
