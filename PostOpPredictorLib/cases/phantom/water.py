@@ -26,7 +26,7 @@ LEVELS: Mapping[str, Ranges] = {
         "gm": (0.53, 0.60),
         "wm": (0.38, 0.45),
         "enhancing": (0.56, 0.74),
-        "oedema": (0.7, 0.9),
+        "oedema": (0.64, 0.84),
     },
     "FLAIR": {
         "csf": (0.06, 0.16),
