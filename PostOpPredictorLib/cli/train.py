@@ -29,6 +29,9 @@ def register(app: typer.Typer) -> None:
         download: Annotated[
             bool, typer.Option("--download", help="Fetch --stable-diffusion from the Hugging Face hub if need be.")
         ] = False,
+        start_from: Annotated[
+            Path | None, typer.Option(help="Model folder whose weights a new run begins with.")
+        ] = None,
         json_lines: JsonLines = False,
     ) -> None:
         """Train a part of a model; goes on where an earlier run of the same folder stopped.
@@ -39,7 +42,9 @@ def register(app: typer.Typer) -> None:
         from ..training.run import TrainRequest
         from ..training.run import train as run_training
 
-        request = TrainRequest(config, data, out, part, steps, device, stable_diffusion, medsam, download or None)
+        request = TrainRequest(
+            config, data, out, part, steps, device, stable_diffusion, medsam, download or None, start_from
+        )
         if os.environ.get("RANK", "0") == "0":
             run_command(run_training, request, json_lines)
         else:

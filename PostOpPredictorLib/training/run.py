@@ -23,6 +23,7 @@ class TrainRequest:
     A run that stopped goes on. ``part`` and ``steps`` take the place of the configuration's when given.
     ``device``: "auto", "cpu" or "cuda". ``stable_diffusion`` (folder of diffusers, or its name on the hub) and
     ``medsam`` (checkpoint file): where a new run starts from; ``download``: the hub may be asked for what is not here.
+    ``start_from``: a model folder of the same shape to begin with.
     """
 
     config: Path
@@ -34,6 +35,7 @@ class TrainRequest:
     stable_diffusion: str | None = None
     medsam: Path | None = None
     download: bool | None = None
+    start_from: Path | None = None
 
 
 def train(request: TrainRequest, progress: Progress) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def train(request: TrainRequest, progress: Progress) -> dict[str, Any]:
         stable_diffusion=request.stable_diffusion,
         medsam=None if request.medsam is None else str(request.medsam),
         download=request.download,
+        start_from=None if request.start_from is None else str(request.start_from),
     )
     slices = PreparedSlices(request.data)
     if model.prompt.image_encoder == "medsam" and not training.medsam and not (request.out / "model").exists():

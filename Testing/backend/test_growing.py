@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_models import a_pipeline, some_triplets, tiny_config, write_prepared
 
+from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import InputError
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.pretrained import grown
@@ -84,3 +85,19 @@ def test_the_validation_loss_is_the_same_twice_and_tells_weights_apart(tmp_path:
     with torch.no_grad():
         trainer.pipeline.unet.conv_out.weight.add_(0.5)
     assert trainer.validation.loss(trainer.objective, torch.device("cpu")) != first
+
+
+def test_the_command_starts_from_a_model_folder_and_names_one_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_prepared(tmp_path / "slices.safetensors")
+    a_pipeline().save(tmp_path / "source")
+    tiny = dataclasses.asdict(tiny_config(institution=True))
+    short = {"batch_size": 2, "crop": 16, "validate_every": 2, "steps": 2}
+    (tmp_path / "tiny.json.yaml").write_text(json.dumps({"model": tiny, "training": short}), encoding="utf-8")
+    options = ["train", "--config", str(tmp_path / "tiny.json.yaml"), "--data", str(data), "--device", "cpu"]
+    assert run([*options, "--out", str(tmp_path / "run"), "--start-from", str(tmp_path / "source")]) == 0
+    trained = PostOpPipeline.from_pretrained(tmp_path / "run" / "model")
+    assert trained.config_tree.institution and (tmp_path / "run" / "state-denoiser.pt").exists()
+    assert run([*options, "--out", str(tmp_path / "other"), "--start-from", str(tmp_path / "nothing")]) == 2
+    assert "nothing" in capsys.readouterr().err
