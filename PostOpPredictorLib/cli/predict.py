@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import JsonLines, run_command
 from .plans_table import plans_lines
 from .predict_options import PLAN_EXAMPLES, days_from, further_scans, plan_from, structure_from
+from .shared_options import with_options_of
+
+if TYPE_CHECKING:
+    from ..prediction.request import PredictionRequest
 
 
 class Sequence(StrEnum):
@@ -65,94 +69,98 @@ class Device(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
+    app.command()(predict)
 
-    @app.command()
-    def predict(
-        pre: Annotated[Path, typer.Option(help="Scan before surgery: a file, or a folder of DICOM slices.")],
-        tumor: Annotated[Path, typer.Option("--tumor", "--tumour", help="Label map of the tumour.")],
-        out: Annotated[Path, typer.Option(help="New folder for the prediction.")],
-        labels: Annotated[
-            str, typer.Option(help="What the labels mean: brats, brats2023, lumiere, any, or the core's labels (1,4).")
-        ] = "brats",
-        brain: Annotated[Path | None, typer.Option(help="Brain mask (default: made here).")] = None,
-        sequence: Annotated[Sequence, typer.Option(help="Sequence of the scan.")] = Sequence.AUTO,
-        library: Annotated[Path | None, typer.Option(help="Case library (default: simulated patients).")] = None,
-        model: Annotated[Path | None, typer.Option(help="Model folder (default: the shipped one).")] = None,
-        mode: Annotated[
-            Mode, typer.Option(help="Expected outcome, one plausible one, or the mean of several.")
-        ] = Mode.MEAN,
-        steps: Annotated[int | None, typer.Option(help="Denoising steps of sample and average.")] = None,
-        samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
-        seed: Annotated[int, typer.Option(help="The same seed gives the same prediction.")] = 0,
-        guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.")] = None,
-        start: Annotated[Start, typer.Option(help="Start sampling from noise or from the composite.")] = Start.NOISE,
-        k: Annotated[int, typer.Option("-k", help="Similar cases to list; the first is followed.")] = 3,
-        retrieval: Annotated[
-            Retrieval, typer.Option(help="Choose cases by tumour, image or at random.")
-        ] = Retrieval.TUMOUR,
-        per: Annotated[Per, typer.Option(help="One case for the volume, or one for each slice.")] = Per.VOLUME,
-        institution: Annotated[str | None, typer.Option(help="Only cases operated there.")] = None,
-        follow: Annotated[str | None, typer.Option(help="Follow this case of the library.")] = None,
-        exclude: Annotated[list[str] | None, typer.Option(help="A case that is no precedent; may be repeated.")] = None,
-        more: Annotated[
-            list[str] | None,
-            typer.Option(help="SEQUENCE=FILE: another scan of the session, predicted too; may be repeated."),
-        ] = None,
-        plan: Annotated[
-            list[str] | None,
-            typer.Option(help=f"A planned resection to predict: {PLAN_EXAMPLES}; may be repeated."),
-        ] = None,
-        structure: Annotated[
-            list[str] | None, typer.Option(help="NAME=FILE: tell the distance to this mask; may be repeated.")
-        ] = None,
-        days: Annotated[float | None, typer.Option(help="Days since surgery that the prediction shows.")] = None,
-        series: Annotated[str | None, typer.Option(help="More of such days, a volume each: 1,30,90.")] = None,
-        uncertainty: Annotated[
-            bool, typer.Option(help="Maps of how sure it is, and what each precedent changes.")
-        ] = False,
-        noise_samples: Annotated[int, typer.Option(help="Samples for the spread over noise.")] = 8,
-        report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
-        device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
-        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")] = False,
-        json_lines: JsonLines = False,
-    ) -> None:
-        """Predict how a brain may look on MRI after its tumour was operated on (synthetic; research only)."""
-        from ..prediction.predictor import predict_command
-        from ..prediction.request import PredictionRequest
 
-        request = PredictionRequest(
-            pre=pre,
-            tumour=tumor,
-            out=out,
-            labels=labels,
-            brain=brain,
-            sequence=sequence.value,
-            library=library,
-            model=model,
-            mode=mode.value,
-            steps=steps,
-            samples=samples,
-            seed=seed,
-            guidance=guidance,
-            start=start.value,
-            k=k,
-            retrieval=retrieval.value,
-            per=per.value,
-            institution=institution,
-            device=device.value,
-            overwrite=overwrite,
-            more=further_scans(more or (), [one.value for one in Sequence if one is not Sequence.AUTO]),
-            follow=follow,
-            exclude=tuple(exclude or ()),
-            days=days,
-            series=days_from(series),
-            uncertainty=uncertainty,
-            noise_samples=noise_samples,
-            plans=tuple(plan_from(text) for text in plan or ()),
-            structures=tuple(structure_from(text) for text in structure or ()),
-            report=report,
-        )
-        run_command(predict_command, request, json_lines, summary_text)
+def prediction_request(
+    pre: Annotated[Path, typer.Option(help="Scan before surgery: a file, or a folder of DICOM slices.")],
+    tumor: Annotated[Path, typer.Option("--tumor", "--tumour", help="Label map of the tumour.")],
+    out: Annotated[Path, typer.Option(help="New folder for the prediction.")],
+    labels: Annotated[
+        str, typer.Option(help="What the labels mean: brats, brats2023, lumiere, any, or the core's labels (1,4).")
+    ] = "brats",
+    brain: Annotated[Path | None, typer.Option(help="Brain mask (default: made here).")] = None,
+    sequence: Annotated[Sequence, typer.Option(help="Sequence of the scan.")] = Sequence.AUTO,
+    library: Annotated[Path | None, typer.Option(help="Case library (default: simulated patients).")] = None,
+    model: Annotated[Path | None, typer.Option(help="Model folder (default: the shipped one).")] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="Expected outcome, one plausible one, or the mean of several.")
+    ] = Mode.MEAN,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps of sample and average.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same prediction.")] = 0,
+    guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.")] = None,
+    start: Annotated[Start, typer.Option(help="Start sampling from noise or from the composite.")] = Start.NOISE,
+    k: Annotated[int, typer.Option("-k", help="Similar cases to list; the first is followed.")] = 3,
+    retrieval: Annotated[
+        Retrieval, typer.Option(help="Choose cases by tumour, image or at random.")
+    ] = Retrieval.TUMOUR,
+    per: Annotated[Per, typer.Option(help="One case for the volume, or one for each slice.")] = Per.VOLUME,
+    institution: Annotated[str | None, typer.Option(help="Only cases operated there.")] = None,
+    follow: Annotated[str | None, typer.Option(help="Follow this case of the library.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A case that is no precedent; may be repeated.")] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option(help="SEQUENCE=FILE: another scan of the session, predicted too; may be repeated."),
+    ] = None,
+    plan: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A planned resection to predict: {PLAN_EXAMPLES}; may be repeated."),
+    ] = None,
+    structure: Annotated[
+        list[str] | None, typer.Option(help="NAME=FILE: tell the distance to this mask; may be repeated.")
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="Days since surgery that the prediction shows.")] = None,
+    series: Annotated[str | None, typer.Option(help="More of such days, a volume each: 1,30,90.")] = None,
+    uncertainty: Annotated[bool, typer.Option(help="Maps of how sure it is, and what each precedent changes.")] = False,
+    noise_samples: Annotated[int, typer.Option(help="Samples for the spread over noise.")] = 8,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")] = False,
+) -> PredictionRequest:
+    """What the options ask for; ``postop batch`` has them as well."""
+    from ..prediction.request import PredictionRequest
+
+    return PredictionRequest(
+        pre=pre,
+        tumour=tumor,
+        out=out,
+        labels=labels,
+        brain=brain,
+        sequence=sequence.value,
+        library=library,
+        model=model,
+        mode=mode.value,
+        steps=steps,
+        samples=samples,
+        seed=seed,
+        guidance=guidance,
+        start=start.value,
+        k=k,
+        retrieval=retrieval.value,
+        per=per.value,
+        institution=institution,
+        device=device.value,
+        overwrite=overwrite,
+        more=further_scans(more or (), [one.value for one in Sequence if one is not Sequence.AUTO]),
+        follow=follow,
+        exclude=tuple(exclude or ()),
+        days=days,
+        series=days_from(series),
+        uncertainty=uncertainty,
+        noise_samples=noise_samples,
+        plans=tuple(plan_from(text) for text in plan or ()),
+        structures=tuple(structure_from(text) for text in structure or ()),
+        report=report,
+    )
+
+
+@with_options_of(prediction_request)
+def predict(json_lines: JsonLines = False, **options: Any) -> None:
+    """Predict how a brain may look on MRI after its tumour was operated on (synthetic; research only)."""
+    from ..prediction.predictor import predict_command
+
+    run_command(predict_command, prediction_request(**options), json_lines, summary_text)
 
 
 def summary_text(result: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Many patients from one table, over any number of processes."""

@@ -1,0 +1,164 @@
+"""``postop batch``: every case of a table predicted, the model loaded once for each process."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...errors import Cancelled, InputError, StorageError
+from ...failures import as_postop_error
+from ...launched import Share, own_share, use_own_gpu
+from ...progress import Progress, SilentProgress
+from ...retrieval.slice_index import SliceIndex
+from ...worker_processes import in_processes
+from ..demonstration_library import demonstration_library
+from ..patient_prediction import Tools, open_tools
+from ..predictor import predict
+from ..request import DeviceOption, PredictionRequest
+from .batch_cases import BatchCase, read_batch
+from .batch_state import DONE, FAILED, TABLE, BatchState
+
+TABLE_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """``table``: CSV file of the cases; ``options``: settings of all of them, ``out`` of it the folder of the batch.
+
+    ``workers``: processes of this computer; ``again``: cases that are done are predicted once more.
+    """
+
+    table: Path
+    options: PredictionRequest
+    workers: int = 1
+    again: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise InputError(f"--workers is {self.workers}; give at least 1.")
+
+
+def predict_batch(request: BatchRequest, progress: Progress) -> dict[str, Any]:
+    """Predict this process's share of the cases that are not done; returns how many are done and failed.
+
+    Among processes that ``accelerate launch`` or ``srun`` started every one takes its share, else all are taken. A case
+    that fails is told in ``batch.csv`` and keeps nothing back. Raises ``InputError`` for a table, a model or a library
+    that cannot be used at all, and whatever ``progress.step`` raises to cancel: what is done stays done.
+    """
+    progress.stage("Reading the table")
+    share = own_share()
+    use_own_gpu(share, request.options.device)
+    cases = read_batch(request.table, request.options)
+    if request.options.library is None:
+        demonstration_library(progress)
+    progress.stage("Loading the model")
+    tools = _tools(request.options.model, request.options.library, request.options.device)
+    _make_folder(request.options.out)
+    state = BatchState(request.options.out, tools.model_checksum)
+    mine = share.of(cases)
+    todo = [case for case in mine if request.again or not state.is_done(case)]
+    works = [_Work(case, state, request.again) for case in todo]
+    progress.log(
+        f"{len(cases)} cases; {len(mine)} of them for this process, {len(mine) - len(todo)} of those are done."
+    )
+    written = time.monotonic()
+    for _ in _worked_off(works, request.workers, progress):
+        if time.monotonic() - written > TABLE_EVERY_SECONDS:
+            state.write_table(cases)
+            written = time.monotonic()
+    rows = state.write_table(cases)
+    return _told(request, share, rows, cases, mine)
+
+
+@dataclass(frozen=True)
+class _Work:
+    case: BatchCase
+    state: BatchState
+    again: bool
+
+
+def _worked_off(works: Sequence[_Work], workers: int, progress: Progress) -> Iterator[None]:
+    progress.stage("Predicting the cases")
+    if workers == 1 or len(works) < 2:
+        for number, work in enumerate(works):
+            progress.step(number, len(works))
+            _predict_one(work, _CancelsOnly(progress, number, len(works)))
+            yield
+    else:
+        yield from in_processes(_predict_one, works, min(workers, len(works)), progress)
+    progress.step(1, 1)
+
+
+def _predict_one(work: _Work, progress: Progress | None = None) -> None:
+    """Predict one case or write down why not; only a cancel is raised."""
+    case, state, began = work.case, work.state, time.monotonic()
+    state.forget_failure(case)
+    if case.request is None:
+        state.fail(case, InputError.code, case.problem, 0.0)
+        return
+    request = replace(case.request, overwrite=work.again or case.request.overwrite)
+    try:
+        predict(request, progress, tools=_tools(request.model, request.library, request.device))
+    except (Cancelled, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        ours = as_postop_error(error)
+        state.fail(case, ours.code, str(ours), time.monotonic() - began)
+
+
+@functools.lru_cache(maxsize=1)
+def _tools(model: Path | None, library: Path | None, device: DeviceOption) -> Tools:
+    """Model, library and its index of this process."""
+    anybody = Path()
+    request = PredictionRequest(anybody, anybody, anybody, model=model, library=library, device=device)
+    tools = open_tools(request, SilentProgress())
+    SliceIndex.open(tools.library)
+    return tools
+
+
+class _CancelsOnly:
+    """One case's progress: it may be cancelled at every step, and only whole cases are counted."""
+
+    def __init__(self, whole: Progress, done: int, total: int) -> None:
+        self._whole, self._done, self._total = whole, done, total
+
+    def stage(self, name: str) -> None: ...
+
+    def step(self, done: int, total: int) -> None:
+        self._whole.step(self._done, self._total)
+
+    def log(self, text: str) -> None: ...
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"{folder} is a file. Choose a folder with --out.") from error
+    except PermissionError as error:
+        raise StorageError(f"No permission to write {folder}. Choose a folder that you may write to.") from error
+
+
+def _told(
+    request: BatchRequest,
+    share: Share,
+    rows: Sequence[dict[str, Any]],
+    cases: Sequence[BatchCase],
+    mine: Sequence[BatchCase],
+) -> dict[str, Any]:
+    own = {case.case_id for case in mine}
+    failed = {row["id"]: row["sentence"] for row in rows if row["status"] == FAILED and row["id"] in own}
+    return {
+        "folder": request.options.out,
+        "table": request.options.out / TABLE,
+        "cases": len(cases),
+        "process": share.rank,
+        "processes": share.count,
+        "own_cases": len(mine),
+        "done": sum(row["status"] == DONE and row["id"] in own for row in rows),
+        "failed": failed,
+    }
