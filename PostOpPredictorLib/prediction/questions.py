@@ -6,10 +6,18 @@ from ..progress import Progress
 from .asked import Answer, Asked, Question
 from .more_sequences import more_sequences
 from .plans.question import answer_plans, answer_without_plan
+from .shift_answer import how_it_moves
 from .uncertainty.question import how_sure
 from .uncertainty.similarity import how_similar
 
-QUESTIONS: tuple[Question, ...] = (how_similar, more_sequences, how_sure, answer_without_plan, answer_plans)
+QUESTIONS: tuple[Question, ...] = (
+    how_similar,
+    how_it_moves,
+    more_sequences,
+    how_sure,
+    answer_without_plan,
+    answer_plans,
+)
 
 
 def answers_of(asked: Asked, progress: Progress) -> dict[str, Answer]:
