@@ -10,6 +10,7 @@ AMBER = (1.0, 0.72, 0.2)
 WHITE = (0.92, 0.92, 0.92)
 _BELOW_THE_EDGE = 6  # pixels
 _FONT_SIZE = 15
+_LINE_HEIGHT = 20
 
 
 class CompareCaptions:
@@ -18,8 +19,8 @@ class CompareCaptions:
     def __init__(self) -> None:
         self._shown: list[tuple[Any, Any, Any]] = []
 
-    def add(self, sliceView: Any, text: str, colour: tuple[float, float, float]) -> None:
-        """Write ``text`` at the middle of the upper edge of ``sliceView`` (a qMRMLSliceView)."""
+    def add(self, sliceView: Any, text: str, colour: tuple[float, float, float], line: int = 0) -> None:
+        """Write ``text`` at the middle of the upper edge of ``sliceView`` (a qMRMLSliceView), or some lines below."""
         renderer = sliceView.renderWindow().GetRenderers().GetFirstRenderer()
         actor = vtk.vtkTextActor()
         actor.SetInput(text)
@@ -29,7 +30,7 @@ class CompareCaptions:
         place = actor.GetPositionCoordinate()
         place.SetCoordinateSystemToViewport()
         place.SetReferenceCoordinate(edge)
-        place.SetValue(0, -_BELOW_THE_EDGE)
+        place.SetValue(0, -_BELOW_THE_EDGE - line * _LINE_HEIGHT)
         style = actor.GetTextProperty()
         style.SetFontSize(_FONT_SIZE)
         style.SetBold(True)

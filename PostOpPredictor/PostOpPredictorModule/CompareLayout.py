@@ -11,18 +11,22 @@ from slicer.i18n import tr as _
 
 VIEW_GROUP = 5500
 """A group of our own: views of other groups neither follow ours nor lead them."""
-LAYOUT_WITHOUT_PRECEDENTS = 5500
-"""The layout with k precedents has this number plus k."""
+FIRST_LAYOUT = 5500
+"""Our layouts have this number and those that follow: first those with 0, 1, ... precedents."""
 MOST_PRECEDENTS = 10
+MOST_LAYOUTS = 20
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
 _OUR_VIEWS = "PostOpCompare"
 PREOP = f"{_OUR_VIEWS}PreOp"
 PREDICTED = f"{_OUR_VIEWS}Predicted"
+LIVE = f"{_OUR_VIEWS}Live"
 
 _PREOP_COLOUR = "#8FB8E8"
 _PREDICTED_COLOUR = "#F2A541"
 _BEFORE_COLOUR = "#B9C4CE"
 _AFTER_COLOUR = "#8CCB8A"
+_PLAN_COLOURS = ("#E58BB8", "#B79BE0", "#7FC8C2")
+_LIVE_COLOUR = "#F2C94C"
 _LARGE, _SMALL = 200, 100  # a precedent's view, half as high, is half as wide: all views have the same shape
 
 
@@ -45,33 +49,55 @@ def afterTag(place: int) -> str:
     return f"{_OUR_VIEWS}After{place}"
 
 
+def planTag(number: int) -> str:
+    """The view of the prediction for the plan ``number``."""
+    return f"{_OUR_VIEWS}Plan{number}"
+
+
 def isCompareViewName(name: str | None) -> bool:
     """Whether the slice view ``name`` is one of ours."""
     return name is not None and name.startswith(_OUR_VIEWS)
 
 
-def slotsFor(ranks: Sequence[int]) -> list[CompareSlot]:
-    """All views for the precedents ``ranks``, in the order pre-op, predicted, before 1, after 1, before 2, ..."""
-    slots = [
-        CompareSlot(PREOP, _("Pre-op"), _PREOP_COLOUR),
-        CompareSlot(PREDICTED, _("Predicted (synthetic)"), _PREDICTED_COLOUR),
-    ]
-    for place, rank in enumerate(ranks, start=1):
-        slots += [
-            CompareSlot(beforeTag(place), _("Precedent {rank} before").format(rank=rank), _BEFORE_COLOUR),
-            CompareSlot(afterTag(place), _("Precedent {rank} after").format(rank=rank), _AFTER_COLOUR),
-        ]
-    return slots
+def preopSlot() -> CompareSlot:
+    """The scan before surgery."""
+    return CompareSlot(PREOP, _("Pre-op"), _PREOP_COLOUR)
 
 
-def layoutId(precedents: int) -> int:
-    """The number under which the layout with so many precedents is registered with the layout node."""
-    return LAYOUT_WITHOUT_PRECEDENTS + precedents
+def predictedSlot(label: str | None = None) -> CompareSlot:
+    """The prediction, without a plan where there are some."""
+    return CompareSlot(PREDICTED, label or _("Predicted (synthetic)"), _PREDICTED_COLOUR)
+
+
+def planSlot(number: int, name: str) -> CompareSlot:
+    """The prediction for a plan."""
+    colour = _PLAN_COLOURS[(number - 1) % len(_PLAN_COLOURS)]
+    return CompareSlot(planTag(number), _("{plan} (synthetic)").format(plan=name), colour)
+
+
+def liveSlot() -> CompareSlot:
+    """The live preview."""
+    return CompareSlot(LIVE, _("Live preview (synthetic)"), _LIVE_COLOUR)
+
+
+def beforeSlot(place: int, rank: int) -> CompareSlot:
+    """The precedent ``rank`` before surgery, in column ``place``."""
+    return CompareSlot(beforeTag(place), _("Precedent {rank} before").format(rank=rank), _BEFORE_COLOUR)
+
+
+def afterSlot(place: int, rank: int) -> CompareSlot:
+    """The precedent ``rank`` after surgery, in column ``place``."""
+    return CompareSlot(afterTag(place), _("Precedent {rank} after").format(rank=rank), _AFTER_COLOUR)
+
+
+def layoutId(number: int) -> int:
+    """The number under which our layout ``number`` is registered with the layout node."""
+    return FIRST_LAYOUT + number
 
 
 def isCompareLayout(number: int) -> bool:
     """Whether ``number`` is one of ours."""
-    return LAYOUT_WITHOUT_PRECEDENTS <= number <= LAYOUT_WITHOUT_PRECEDENTS + MOST_PRECEDENTS
+    return FIRST_LAYOUT <= number < FIRST_LAYOUT + MOST_LAYOUTS
 
 
 def leaveSavedLayout() -> None:
@@ -87,13 +113,16 @@ def leaveSavedLayout() -> None:
         layoutNode.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutInitialView)
 
 
-def layoutXml(slots: Sequence[CompareSlot]) -> str:
-    """Slicer's description of the layout: two large views, then one column per precedent, before over after."""
-    preop, predicted, *columns = (_viewXml(slot) for slot in slots)
-    items = [_item(preop, _LARGE), _item(predicted, _LARGE)]
-    for before, after in zip(columns[::2], columns[1::2], strict=True):
-        pair = f'<layout type="vertical" split="true">{_item(before, _SMALL)}{_item(after, _SMALL)}</layout>'
-        items.append(_item(pair, _SMALL))
+def layoutXml(columns: Sequence[tuple[CompareSlot, ...]]) -> str:
+    """Slicer's description of the layout: one column beside the other, in each one view or two over each other."""
+    items = []
+    for slots in columns:
+        views = [_viewXml(slot) for slot in slots]
+        if len(views) == 1:
+            items.append(_item(views[0], _LARGE))
+            continue
+        stacked = "".join(_item(view, _SMALL) for view in views)
+        items.append(_item(f'<layout type="vertical" split="true">{stacked}</layout>', _SMALL))
     return f'<layout type="horizontal" split="true">{"".join(items)}</layout>'
 
 

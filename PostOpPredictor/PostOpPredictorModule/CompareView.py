@@ -1,4 +1,4 @@
-"""Pre-op scan, prediction and precedents side by side, in a layout of our own that leaves no trace when it is left."""
+"""Scan, prediction, precedents and plans side by side, in a layout of our own that leaves no trace when it is left."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ import vtk
 from slicer.i18n import tr as _
 
 from . import CompareFraming
-from .CompareContents import CompareContents, isThere
-from .CompareLayout import (
-    MOST_PRECEDENTS,
-    ORIENTATIONS,
-    PREDICTED,
-    PREOP,
-    CompareSlot,
-    isCompareLayout,
-    layoutId,
-    layoutXml,
-    slotsFor,
+from .CompareContents import CompareContents
+from .CompareLayout import MOST_LAYOUTS, MOST_PRECEDENTS, ORIENTATIONS, isCompareLayout, layoutId, layoutXml
+from .CompareScreens import (
+    Column,
+    ComparePane,
+    CompareScreen,
+    checkedColumns,
+    isThere,
+    liveScreen,
+    planScreen,
+    precedentScreen,
 )
 
 if TYPE_CHECKING:
-    from .ResultNodes import PrecedentNodes, PredictionNodes
+    from .LiveNodes import LiveNodes
+    from .PredictionNodes import PredictionNodes
 
 _AFTER_EVERYBODY_ELSE = -10.0
 
 
 class CompareView:
-    """Shows a prediction: pre-op | predicted | one column per precedent, scan before over scan after surgery.
+    """Shows a prediction: pre-op | predicted | one column per precedent, scan before over scan after surgery; or its
+    plans: pre-op | no plan | plan 1 | plan 2; or the live preview beside the scan.
 
     Views are linked among themselves only. The tumour is outlined in the pre-op view, the predicted cavity in the
-    predicted view, each precedent's own tumour and cavity in its two views. ``reset()`` brings the previous layout back
+    predicted views (with the plan and the residual tumour in those of plans), each precedent's own tumour and cavity in
+    its two views. ``reset()`` brings the previous layout back
     and takes away everything that ``show()`` added. The same happens by itself when the scene is closed, when the
     pre-op scan or the prediction is removed from it, and when the user chooses another layout (which then stays).
     When the nodes are moved between MNI and patient space the views follow.
@@ -47,6 +50,7 @@ class CompareView:
         compareView.show(predictionNodes)       # with the most similar precedent
         compareView.setPrecedents([1, 3])       # two precedents
         compareView.setReveal(0.5)              # half faded to the pre-op scan
+        compareView.showPlans(predictionNodes, ["before", 0, 1, 2])
         compareView.reset()
     """
 
@@ -67,9 +71,10 @@ class CompareView:
         self._scene: Any = None
         self._previousLayout = slicer.vtkMRMLLayoutNode.SlicerLayoutNone
         self._layoutWasSaved = True
+        self._screen: CompareScreen | None = None
         self._nodes: PredictionNodes | None = None
-        self._slots: list[CompareSlot] = []
         self._ranks: tuple[int, ...] = ()
+        self._columns: tuple[Column, ...] = ()
         self._contents: CompareContents | None = None
         self._observers: list[tuple[Any, int]] = []
         self._whenChanged = whenChanged or (lambda: None)
@@ -77,7 +82,7 @@ class CompareView:
     @property
     def isShown(self) -> bool:
         """Whether the compare layout is on, put there by this object."""
-        return self._nodes is not None
+        return self._screen is not None
 
     @property
     def precedents(self) -> tuple[int, ...]:
@@ -85,9 +90,15 @@ class CompareView:
         return self._ranks if self.isShown else ()
 
     @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of the comparison of plans that is shown; empty while another one is, or none."""
+        return self._columns if self.isShown else ()
+
+    @property
     def reveal(self) -> float:
-        """How much of the pre-op scan lies over the prediction, 0 to 1."""
-        return self._sliceLogic(PREDICTED).GetSliceCompositeNode().GetForegroundOpacity() if self.isShown else 0.0
+        """How much of the pre-op scan lies over the predictions, 0 to 1."""
+        faded = self._fadedPanes()
+        return self._composite(faded[0]).GetForegroundOpacity() if faded else 0.0
 
     def show(self, nodes: PredictionNodes, precedents: Sequence[int] | None = None) -> None:
         """Show ``nodes`` with the precedents of these ranks (None: the most similar one, if there is any).
@@ -95,39 +106,52 @@ class CompareView:
         Raises ``RuntimeError`` where Slicer runs without a main window, ``ValueError`` for a rank that is not there or
         nodes that are no longer in the scene; the layout is then as it was.
         """
-        layoutManager = self._givenLayoutManager or slicer.app.layoutManager()
-        if layoutManager is None:
-            raise RuntimeError(_("The compare view needs Slicer's main window, and Slicer runs without one."))
         if precedents is None:
             precedents = [one.rank for one in nodes.precedents[:1]]
-        _checkNodes(nodes)
+        layoutManager = self._layoutManagerNow()
+        _checkNodes(nodes.preop, nodes.postop)
         ranks = _checkedRanks(nodes, precedents)
-        if self.isShown:
-            self._nodes = nodes
-            self._arrange(ranks)
-        else:
-            self._begin(layoutManager, nodes, ranks)
-        self._whenLaidOut(self.fit)
+        self._show(layoutManager, precedentScreen(nodes, ranks))
+        self._nodes, self._ranks = nodes, ranks
+        self._whenChanged()
+
+    def showPlans(self, nodes: PredictionNodes, columns: Sequence[Column] | None = None) -> None:
+        """Show plans side by side: "before", 0 for no plan, and numbers of plans, at most four (None: the first four).
+
+        While plans are compared the plane that is looked at is kept. Raises as ``show`` does.
+        """
+        layoutManager = self._layoutManagerNow()
+        _checkNodes(nodes.preop, nodes.postop)
+        chosen = checkedColumns(nodes, columns)
+        kept = (self.reveal, self._sliceToRas()) if self._columns and self._nodes is nodes else None
+        self._show(layoutManager, planScreen(nodes, chosen), kept)
+        self._nodes, self._columns = nodes, chosen
+        self._whenChanged()
+
+    def showLive(self, live: LiveNodes) -> None:
+        """Show the live preview beside the scan. Raises as ``show`` does."""
+        layoutManager = self._layoutManagerNow()
+        _checkNodes(live.preop, live.postop)
+        self._show(layoutManager, liveScreen(live))
         self._whenChanged()
 
     def setPrecedents(self, ranks: Sequence[int]) -> None:
         """Show the precedents of these ranks, in this order, and keep the plane that is being looked at.
 
-        Raises ``ValueError`` for a rank that the prediction does not have.
+        Nothing happens while plans or the live preview are shown. Raises ``ValueError`` for a rank that the prediction
+        does not have.
         """
-        if self._nodes is None:
+        if self._nodes is None or self._columns:
             return
-        ranks = _checkedRanks(self._nodes, ranks)
-        reveal, sliceToRas = self.reveal, self._sliceToRas()
-        self._arrange(ranks)
-        self.setReveal(reveal)
-        self._whenLaidOut(lambda: self._fitIn(sliceToRas))
+        nodes, ranks = self._nodes, _checkedRanks(self._nodes, ranks)
+        self._show(self._layoutManager, precedentScreen(nodes, ranks), (self.reveal, self._sliceToRas()))
+        self._nodes, self._ranks = nodes, ranks
         self._whenChanged()
 
     def setReveal(self, opacity: float) -> None:
-        """Fade the pre-op scan over the prediction: 0 shows the prediction alone, 1 the pre-op scan alone."""
-        if self.isShown:
-            self._sliceLogic(PREDICTED).GetSliceCompositeNode().SetForegroundOpacity(min(max(float(opacity), 0.0), 1.0))
+        """Fade the pre-op scan over the predictions: 0 shows the prediction alone, 1 the pre-op scan alone."""
+        for pane in self._fadedPanes():
+            self._composite(pane).SetForegroundOpacity(min(max(float(opacity), 0.0), 1.0))
 
     def setOrientation(self, orientation: str) -> None:
         """Turn all views: "Axial", "Coronal" or "Sagittal". Raises ``ValueError`` for another word."""
@@ -143,15 +167,16 @@ class CompareView:
 
     def fit(self) -> None:
         """Look at the plane that cuts most of the tumour (without one: of the cavity), the whole brain in view."""
-        if self._nodes is not None:
-            tumour = CompareFraming.voxelsOf(self._nodes.tumour)
-            self._frame(tumour if len(tumour) else CompareFraming.voxelsOf(self._nodes.cavity))
+        if self._screen is not None:
+            found = (CompareFraming.voxelsOf(one) for one in self._screen.target)
+            self._frame(next((voxels for voxels in found if len(voxels)), np.empty((0, 3))))
 
     def reset(self) -> None:
         """Leave: the layout as it was before ``show``, and nothing of ours in the scene. May be called at any time."""
-        if not self.isShown:
+        if self._screen is None:
             return
-        self._nodes = None
+        tags = self._tags()
+        self._forgetScreen()
         for subject, observer in self._observers:
             subject.RemoveObserver(observer)
         self._dropContents()
@@ -159,13 +184,38 @@ class CompareView:
         if isCompareLayout(layoutNode.GetViewArrangement()):
             layoutNode.SetViewArrangement(self._previousLayout)
         layoutNode.SetSaveWithScene(self._layoutWasSaved)
-        self._removeViews({slot.tag for slot in self._slots})
+        self._removeViews(tags)
         _forgetLayouts(layoutNode)
-        self._observers, self._slots, self._scene, self._layoutManager = [], [], None, None
+        self._observers, self._scene, self._layoutManager = [], None, None
         self._whenChanged()
 
-    def _begin(self, layoutManager: Any, nodes: PredictionNodes, ranks: tuple[int, ...]) -> None:
-        self._layoutManager, self._nodes = layoutManager, nodes
+    def sliceOffsetMm(self) -> float | None:
+        """Where the axial plane lies that is looked at, RAS z in mm; None while nothing or another plane is shown."""
+        if not self.isShown:
+            return None
+        node = self._sliceLogics()[0].GetSliceNode()
+        return float(node.GetSliceToRAS().GetElement(2, 3)) if node.GetOrientation() == ORIENTATIONS[0] else None
+
+    def _layoutManagerNow(self) -> Any:
+        layoutManager = self._layoutManager or self._givenLayoutManager or slicer.app.layoutManager()
+        if layoutManager is None:
+            raise RuntimeError(_("The compare view needs Slicer's main window, and Slicer runs without one."))
+        return layoutManager
+
+    def _show(self, layoutManager: Any, screen: CompareScreen, kept: tuple[float, np.ndarray] | None = None) -> None:
+        """Bring up ``screen``; ``kept``: reveal and plane (4, 4) that stay as they are."""
+        if self.isShown:
+            self._arrange(screen)
+        else:
+            self._begin(layoutManager, screen)
+        if kept is None:
+            self._whenLaidOut(self.fit)
+        else:
+            self.setReveal(kept[0])
+            self._whenLaidOut(lambda: self._fitIn(kept[1]))
+
+    def _begin(self, layoutManager: Any, screen: CompareScreen) -> None:
+        self._layoutManager = layoutManager
         layoutNode = layoutManager.layoutLogic().GetLayoutNode()
         self._scene = layoutNode.GetScene()
         self._previousLayout = layoutNode.GetViewArrangement()
@@ -174,7 +224,7 @@ class CompareView:
         layoutNode.SetSaveWithScene(False)
         self._observe(self._scene, self._scene.StartCloseEvent, self._onSceneStartClose)
         self._observe(self._scene, self._scene.NodeRemovedEvent, self._onNodeRemoved)
-        self._arrange(ranks)
+        self._arrange(screen)
         self._observe(layoutNode, vtk.vtkCommand.ModifiedEvent, self._onLayoutModified)
 
     def _observe(self, subject: Any, event: Any, react: Callable[..., None]) -> None:
@@ -186,7 +236,7 @@ class CompareView:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
-        if self._nodes is not None and node in (self._nodes.preop, self._nodes.postop):
+        if self._screen is not None and node in self._screen.needed:
             self.reset()
 
     def _onLayoutModified(self, layoutNode: Any, _event: str) -> None:
@@ -197,29 +247,39 @@ class CompareView:
         if self.isShown and not isCompareLayout(self._layoutManager.layoutLogic().GetLayoutNode().GetViewArrangement()):
             self.reset()
 
-    def _arrange(self, ranks: tuple[int, ...]) -> None:
-        """Bring up the layout for these precedents and fill it; where that fails, everything is as before ``show``."""
+    def _arrange(self, screen: CompareScreen) -> None:
+        """Bring up the layout of ``screen`` and fill it; where that fails, everything is as before ``show``."""
         self._dropContents()
-        before, self._slots, self._ranks = self._slots, slotsFor(ranks), ranks
+        before = self._tags()
+        self._forgetScreen()
+        self._screen = screen
         try:
             self._switchLayout()
-            self._removeViews({slot.tag for slot in before} - {slot.tag for slot in self._slots})
-            self._contents = CompareContents(self._layoutManager, self._scene, self._slots)
-            self._contents.fill(self._nodes, self._shownPrecedents(), lambda: self._afterLayout(self.fit))
+            self._removeViews(before - self._tags())
+            self._contents = CompareContents(self._layoutManager, self._scene, screen)
+            self._contents.fill(lambda: self._afterLayout(self.fit))
         except BaseException:
             self.reset()
             raise
 
+    def _forgetScreen(self) -> None:
+        self._screen, self._nodes, self._ranks, self._columns = None, None, (), ()
+
+    def _tags(self) -> set[str]:
+        return {pane.slot.tag for pane in self._panes()}
+
+    def _panes(self) -> list[ComparePane]:
+        return self._screen.panes if self._screen is not None else []
+
+    def _fadedPanes(self) -> list[ComparePane]:
+        return [pane for pane in self._panes() if pane.faded is not None]
+
     def _switchLayout(self) -> None:
         layoutNode = self._layoutManager.layoutLogic().GetLayoutNode()
-        number, xml = layoutId(len(self._ranks)), layoutXml(self._slots)
+        number, xml = layoutId(self._screen.number), layoutXml(self._screen.slots)
         if not layoutNode.AddLayoutDescription(number, xml):
             layoutNode.SetLayoutDescription(number, xml)
         layoutNode.SetViewArrangement(number)
-
-    def _shownPrecedents(self) -> list[PrecedentNodes]:
-        byRank = {precedent.rank: precedent for precedent in self._nodes.precedents}
-        return [byRank[rank] for rank in self._ranks]
 
     def _dropContents(self) -> None:
         if self._contents is not None:
@@ -251,14 +311,17 @@ class CompareView:
         return self._layoutManager.sliceWidget(tag).sliceLogic()
 
     def _sliceLogics(self) -> list[Any]:
-        return [self._sliceLogic(slot.tag) for slot in self._slots]
+        return [self._sliceLogic(pane.slot.tag) for pane in self._panes()]
+
+    def _composite(self, pane: ComparePane) -> Any:
+        return self._sliceLogic(pane.slot.tag).GetSliceCompositeNode()
 
     def _sliceToRas(self) -> np.ndarray:
-        return np.copy(slicer.util.arrayFromVTKMatrix(self._sliceLogic(PREOP).GetSliceNode().GetSliceToRAS()))
+        return np.copy(slicer.util.arrayFromVTKMatrix(self._sliceLogics()[0].GetSliceNode().GetSliceToRAS()))
 
     def _fitIn(self, sliceToRas: np.ndarray) -> None:
         """Zoom to the brain in the plane and orientation of ``sliceToRas`` (4, 4)."""
-        if self._nodes is None:
+        if self._screen is None:
             return
         for logic in self._sliceLogics():
             node = logic.GetSliceNode()
@@ -267,8 +330,7 @@ class CompareView:
         self._frame(sliceToRas[None, :3, 3])
 
     def _frame(self, target: np.ndarray) -> None:
-        volumes = [self._nodes.preop, *(one.pre for one in self._shownPrecedents() if isThere(one.pre))]
-        CompareFraming.frame(self._sliceLogics(), CompareFraming.brainCorners(volumes), target)
+        CompareFraming.frame(self._sliceLogics(), CompareFraming.brainCorners(self._screen.framed), target)
 
     def _whenLaidOut(self, action: Callable[[], None]) -> None:
         """Now, for scripts that go on at once, and again when Qt has given the views their size."""
@@ -276,8 +338,8 @@ class CompareView:
         self._afterLayout(action)
 
 
-def _checkNodes(nodes: PredictionNodes) -> None:
-    if not (isThere(nodes.preop) and isThere(nodes.postop)):
+def _checkNodes(*nodes: Any) -> None:
+    if not all(isThere(node) for node in nodes):
         raise ValueError(_("The prediction is no longer in the scene. Predict again to compare."))
 
 
@@ -297,8 +359,9 @@ def _checkedRanks(nodes: PredictionNodes, ranks: Sequence[int]) -> tuple[int, ..
 
 
 def _forgetLayouts(layoutNode: Any) -> None:
-    for precedents in range(MOST_PRECEDENTS + 1):
-        layoutNode.SetLayoutDescription(layoutId(precedents), "")
+    for number in range(MOST_LAYOUTS):
+        if layoutNode.IsLayoutDescription(layoutId(number)):
+            layoutNode.SetLayoutDescription(layoutId(number), "")
 
 
 def _afterPendingEvents(action: Callable[[], None]) -> None:

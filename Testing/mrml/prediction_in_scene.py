@@ -38,7 +38,9 @@ def prediction_nodes(folder: Path) -> PredictionNodes:
 def prediction_of(**shown: Any) -> PredictionNodes:
     """A prediction of the nodes given, without any others."""
     everything: dict[str, Any] = {field.name: None for field in dataclasses.fields(PredictionNodes)}
-    return PredictionNodes(**everything | {"runId": "", "summary": {}, "warnings": (), "provenance": {}} | shown)
+    return PredictionNodes(
+        **everything | {"runId": "", "summary": {}, "warnings": (), "provenance": {}, "plans": (), "more": ()} | shown
+    )
 
 
 def outlined(volume: Any, mask: np.ndarray, name: str, colour: tuple[float, float, float]) -> Any:
