@@ -146,8 +146,10 @@ def _spared(
     for at, one in enumerate(spare, start=1):
         structure = read_structure_mask(one.mask, patient, f"structure {at} that {called} spares").marked
         voxels = np.argwhere(kept)
-        distance, _ = space.nearest(voxels, structure, one.distance_mm)
-        kept[tuple(voxels[distance <= one.distance_mm].T)] = False
+        # From border to border, so half a voxel more than to the voxel's centre.
+        least = one.distance_mm + space.half_voxel_mm if one.distance_mm > 0.0 else 0.0
+        distance, _ = space.nearest(voxels, structure, least)
+        kept[tuple(voxels[distance <= least].T)] = False
     if not (kept & core).any():
         raise InputError(
             f"{_first_up(called)} has nothing of the tumour left to take: all of it lies within the distance that is "
