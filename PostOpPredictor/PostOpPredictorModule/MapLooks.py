@@ -30,9 +30,10 @@ _ANCHORS = {
 
 @dataclass(frozen=True)
 class MapLook:
-    """``name`` of the node; ``title`` of the legend, with the unit; ``colours``: "inferno", "viridis" or "signed";
-    ``labelFormat`` of the legend's numbers."""
+    """``label``: what the user chooses; ``name`` of the node; ``title`` of the legend, with the unit; ``colours``:
+    "inferno", "viridis" or "signed"; ``labelFormat`` of the legend's numbers."""
 
+    label: str
     name: str
     title: str
     colours: str
@@ -44,33 +45,42 @@ def mapLooks() -> dict[str, MapLook]:
     percent, share = "%.0f %%", "%.2f"
     return {
         "spreadPrecedents": MapLook(
+            _("Spread over precedents"),
             _("Spread over precedents (synthetic)"),
             _("Spread over precedents\n(% of the brightness range)"),
             "inferno",
             percent,
         ),
         "spreadNoise": MapLook(
-            _("Spread over noise (synthetic)"), _("Spread over noise\n(% of the brightness range)"), "inferno", percent
+            _("Spread over noise"),
+            _("Spread over noise (synthetic)"),
+            _("Spread over noise\n(% of the brightness range)"),
+            "inferno",
+            percent,
         ),
         "uncertainty": MapLook(
+            _("90 % interval"),
             _("90 % interval, half width (synthetic)"),
             _("90 % interval, plus or minus\n(% of the brightness range)"),
             "inferno",
             percent,
         ),
         "cavityAgreement": MapLook(
+            _("Cavity probability"),
             _("Cavity probability over precedents (synthetic)"),
             _("Cavity probability\nover the precedents (0 to 1)"),
             "viridis",
             share,
         ),
         "generated": MapLook(
+            _("Generated tissue"),
             _("Generated tissue (synthetic)"),
             _("Origin of the image\n(0 own tissue, 1 generated)"),
             "viridis",
             share,
         ),
         "influence": MapLook(
+            _("Influence of precedent {rank}"),
             _("Influence of precedent {rank} (synthetic)"),
             _("Influence of precedent {rank}\n(change of cavity probability)"),
             "signed",

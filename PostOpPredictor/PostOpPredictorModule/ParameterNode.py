@@ -49,6 +49,8 @@ class Sequence(enum.Enum):
     AUTO = "auto"
     T1W = "T1w"
     T1WCE = "T1wCE"
+    T2W = "T2w"
+    FLAIR = "FLAIR"
 
     def label(self) -> str:
         """Return the text in the list of sequences."""
@@ -56,6 +58,8 @@ class Sequence(enum.Enum):
             "AUTO": _("Automatic"),
             "T1W": _("T1-weighted"),
             "T1WCE": _("T1-weighted with contrast agent"),
+            "T2W": _("T2-weighted"),
+            "FLAIR": _("T2-weighted FLAIR"),
         }[self.name]
 
 
@@ -76,7 +80,10 @@ class PostOpPredictorParameterNode:
 
     ``tumourSegmentIds``: ids of the segments that form the tumour; empty means all of them. ``brainSegmentId`` belongs
     to ``brainSegmentation``; without both the backend makes the brain mask. ``modelFolder`` and ``libraryFolder``:
-    ``Path()`` means the shipped model and the demonstration library (see ``chosenFolder``).
+    ``Path()`` means the shipped model and the demonstration library (see ``chosenFolder``). ``uncertainty``:
+    compute how sure the prediction is, with ``noiseSamples`` for the spread over noise. ``followedCase``: id of the
+    case that is followed by the user's choice, empty for the most similar one; ``excludedCases``: ids of cases that are
+    no precedents. ``mapOpacity``: of the map over the scan, in percent.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -93,6 +100,11 @@ class PostOpPredictorParameterNode:
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     sequence: Sequence = Sequence.AUTO
     resultSpace: ResultSpace = ResultSpace.MNI
+    uncertainty: bool = False
+    noiseSamples: Annotated[int, WithinRange(2, 64)] = 8
+    followedCase: str
+    excludedCases: list[str]
+    mapOpacity: Annotated[int, WithinRange(0, 100)] = 70
 
 
 def chosenFolder(folder: pathlib.Path) -> pathlib.Path | None:

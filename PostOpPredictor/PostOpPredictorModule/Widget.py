@@ -16,14 +16,17 @@ from .CompareView import CompareView
 from .Errors import PredictionError
 from .Installation import Installer, SlicerInstaller
 from .Logic import PostOpPredictorLogic
+from .MapOverlay import MapOverlay
 from .panels.DevicePanel import DevicePanel, troubleText
 from .panels.FoldersPanel import FoldersPanel
+from .panels.HowSurePanel import HowSurePanel
 from .panels.InputsPanel import InputsPanel
 from .panels.MessagePanel import MessagePanel, Offer
 from .panels.OptionsPanel import OptionsPanel
 from .panels.ResultsPanel import ResultsPanel
 from .panels.RunPanel import RunPanel
 from .panels.SetUpPanel import SetUpPanel
+from .panels.WhyPanel import WhyPanel
 from .PredictionRun import RunCallbacks
 from .ResultAttributes import ROLE
 from .Settings import PredictionSettings
@@ -69,6 +72,9 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/PostOpPredictor.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
+        for name, section in (("Why", self.ui.whyCollapsibleButton), ("HowSure", self.ui.howSureCollapsibleButton)):
+            section.layout().addWidget(slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui")))
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = self._logicFactory()
         self.compareView = self._compareViewFactory(whenChanged=self._onCompareChanged)
@@ -88,7 +94,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.compareView.reset()
         self.setParameterNode(None)
         self.removeObservers()
-        for panel in (self.inputsPanel, self.setUpPanel, self.foldersPanel, self.runPanel):
+        for panel in (self.inputsPanel, self.setUpPanel, self.foldersPanel, self.runPanel, self.resultsPanel):
             panel.cleanup()
 
     def enter(self) -> None:
@@ -138,10 +144,24 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.foldersPanel = FoldersPanel(ui, self.messages, self._onFoldersChanged, self._makeDemonstrationLibrary)
         self.devicePanel = DevicePanel(ui, self._examine)
         self.runPanel = RunPanel(ui, self._predict, self._cancel)
-        self.resultsPanel = ResultsPanel(ui, self.logic, self.compareView, self.messages, self.messages.clear)
+        self._maps = MapOverlay()
+        self.whyPanel = WhyPanel(ui, self._maps, self._predictAgain, lambda: self.resultsPanel.precedentsSelected())
+        self.howSurePanel = HowSurePanel(ui, self._maps, self._predictAgain)
+        self.resultsPanel = ResultsPanel(
+            ui,
+            self.logic,
+            self.compareView,
+            self.messages,
+            self.messages.clear,
+            self._maps,
+            (self.whyPanel, self.howSurePanel),
+            self.whyPanel.ranks,
+            self.whyPanel.placed,
+        )
 
     def _panelsOfParameters(self) -> tuple[Any, ...]:
-        return (self.inputsPanel, self.optionsPanel, self.setUpPanel, self.foldersPanel, self.resultsPanel)
+        inner = (self.inputsPanel, self.optionsPanel, self.setUpPanel, self.foldersPanel)
+        return (*inner, self.whyPanel, self.howSurePanel, self.resultsPanel)
 
     def _disconnectGui(self) -> None:
         if self._parameterNode is not None and self._guiTag is not None:
@@ -151,8 +171,9 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._guiTag = None
 
     def _onParametersModified(self, caller: Any = None, event: Any = None) -> None:
-        for panel in (self.inputsPanel, self.optionsPanel, self.foldersPanel, self.resultsPanel):
-            panel.update()
+        for panel in self._panelsOfParameters():
+            if panel is not self.setUpPanel:
+                panel.update()
         self._updateReason()
 
     def _onSceneImported(self, caller: Any = None, event: Any = None) -> None:
@@ -167,6 +188,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
 
     def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
         """The user may have removed the result that is shown."""
+        if self._maps.volume is not None and self._maps.volume.GetScene() is None:
+            self._maps.remove()
         nodes = self.resultsPanel.nodes
         if nodes is not None and nodes.postop.GetScene() is None:
             self.resultsPanel.refresh()
@@ -184,10 +207,22 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._updateReason()
 
     def _updateReason(self, *_args: Any) -> None:
-        self.runPanel.setReason(self.setUpPanel.reason() or self.inputsPanel.reason())
+        reason = self._reason()
+        self.runPanel.setReason(reason)
+        again = _("A prediction is running.") if self._run is not None else reason
+        self.whyPanel.setReason(again)
+        self.howSurePanel.setReason(again)
+
+    def _reason(self) -> str:
+        return self.setUpPanel.reason() or self.inputsPanel.reason()
 
     def _predict(self) -> None:
         self._start(self.optionsPanel.settings())
+
+    def _predictAgain(self) -> None:
+        """The user changed something about the prediction that is shown, and wants to see it."""
+        if self._run is None and not self._reason():
+            self._predict()
 
     def _start(self, settings: PredictionSettings) -> None:
         inputs = self.inputsPanel.inputs()
@@ -221,6 +256,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._ended()
         self.resultsPanel.refresh(prefer=nodes)
         self.ui.resultsCollapsibleButton.collapsed = False
+        self.ui.whyCollapsibleButton.collapsed = False
         others = nodes.warnings[1:] if nodes.summary.get("no_similar_case") else nodes.warnings
         if others:
             self.messages.show("warning", " ".join(others))
@@ -244,6 +280,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         isRunning = self._run is not None
         self.foldersPanel.setLocked(isRunning or self.setUpPanel.isBusy)
         self.devicePanel.setLocked(isRunning or self.setUpPanel.isBusy or self._examination is not None)
+        self._updateReason()
 
     def _offers(self, error: PredictionError) -> list[Offer]:
         """What the user may agree to; nothing of it happens without a click."""
@@ -251,6 +288,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         for proposal in error.proposals:
             text = _("Try again: {proposal}").format(proposal=proposal.label)
             offers.append((text, lambda settings=proposal.settings: self._retry(settings)))
+        if self.whyPanel.handChoice.isMade():
+            offers.append((_("Back to automatic choice of the case"), self._predictAutomatically))
         section = getattr(self.ui, _SECTION_BY_CODE.get(error.code, ""), None)
         if section is not None:
             text = _("Open '{section}'").format(section=section.text)
@@ -258,12 +297,16 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         return offers
 
     def _retry(self, settings: PredictionSettings) -> None:
-        reason = self.setUpPanel.reason() or self.inputsPanel.reason()
+        reason = self._reason()
         if reason:
             self.messages.show("error", reason)
         elif self._run is None:
             self.optionsPanel.adopt(settings)
             self._start(settings)
+
+    def _predictAutomatically(self) -> None:
+        self.whyPanel.handChoice.takeBack()
+        self._predictAgain()
 
     def _examine(self) -> None:
         if self._run is not None or self._examination is not None:

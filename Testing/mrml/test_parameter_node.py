@@ -213,5 +213,5 @@ def test_the_choices_are_those_of_the_backend() -> None:
     for kind in (Device, Mode, Sequence, ResultSpace):
         labels = [member.label() for member in kind]
         assert all(labels) and len(set(labels)) == len(labels)
-    largest = {"seed": 2**31 - 1, "samples": 64, "k": 10}
+    largest = {"seed": 2**31 - 1, "samples": 64, "k": 10, "noise_samples": 64}
     PredictionRequest(pre=Path("a"), tumour=Path("b"), out=Path("c"), **largest)

@@ -40,7 +40,8 @@ class SceneWithLogics:
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self.scene)
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
         slicer.modules = SimpleNamespace(
-            **{name.lower(): SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in self.logics.items()}
+            **{name.lower(): SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in self.logics.items()},
+            colors=SimpleNamespace(logic=lambda: self._colours),
         )
 
     def close(self) -> None:
@@ -61,8 +62,11 @@ class SceneWithLogics:
 
     def _add_colours(self) -> None:
         # The application's logic does not keep the modules' logics alive.
-        self._colours = slicer.vtkMRMLColorLogic()
-        self._colours.SetMRMLScene(self.scene)
+        self._colours = slicer.vtkSlicerColorLogic()
+        with _silence():
+            # The files with more colour tables belong to the application.
+            self._colours.SetMRMLApplicationLogic(self.application)
+            self._colours.SetMRMLScene(self.scene)
         self.application.SetModuleLogic("Colors", self._colours)
         self.application.GetColorLogic().SetMRMLScene(self.scene)
         self.application.GetColorLogic().AddDefaultColorNodes()

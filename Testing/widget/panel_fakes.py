@@ -193,10 +193,27 @@ def fake_result(run_id: str = "run-1", precedents: int = 3, **summary: Any) -> A
         SimpleNamespace(
             rank=rank,
             iou=0.5 - 0.0679 * rank,
-            attributes={"eor_percent": 100.0 - 6.5 * rank, "source": "phantom", "institution": f"site {rank + 3}"},
+            attributes={
+                "case_id": f"case-{rank:04d}",
+                "followed": rank == 1,
+                "eor_percent": 100.0 - 6.5 * rank,
+                "source": "phantom",
+                "institution": f"site {rank + 3}",
+            },
+            tumour=None,
+            influence=None,
         )
         for rank in range(1, precedents + 1)
     ]
+    images = ("preop", "tumour", "generated", "spreadPrecedents", "spreadNoise", "uncertainty", "cavityAgreement")
+    nothing = dict.fromkeys(("source", "shift", "report", "series", *images))
     return SimpleNamespace(
-        runId=run_id, postop=volume, source=None, precedents=tuple(found), summary={**SUMMARY, **summary}, warnings=()
+        runId=run_id,
+        postop=volume,
+        precedents=tuple(found),
+        plans=(),
+        more=(),
+        summary={**SUMMARY, **summary},
+        warnings=(),
+        **nothing,
     )

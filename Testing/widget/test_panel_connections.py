@@ -11,9 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "PostOpPredictor"
+UIS = sorted((MODULE / "Resources" / "UI").glob("*.ui"))
 UI = MODULE / "Resources" / "UI" / "PostOpPredictor.ui"
 SIGNAL_OF = {
     "QPushButton": "clicked(bool)",
+    "QCheckBox": "stateChanged(int)",
     "QComboBox": "currentIndexChanged(int)",
     "QSpinBox": "valueChanged(int)",
     "QSlider": "valueChanged(int)",
@@ -28,7 +30,8 @@ NO_CONTROLS = {"QLabel", "QFrame", "QWidget", "QProgressBar", "QPlainTextEdit", 
 
 
 def widgets_of_the_ui() -> list[tuple[str, str]]:
-    return [(one.get("class", ""), one.get("name", "")) for one in ElementTree.parse(UI).iter("widget")]
+    found = (one for path in UIS for one in ElementTree.parse(path).iter("widget"))
+    return [(one.get("class", ""), one.get("name", "")) for one in found]
 
 
 CONTROLS = [(kind, name) for kind, name in widgets_of_the_ui() if kind not in NO_CONTROLS]
@@ -38,8 +41,9 @@ CONTROLS = [(kind, name) for kind, name in widgets_of_the_ui() if kind not in NO
 def test_control_is_connected(panel: Any, kind: str, name: str) -> None:
     assert kind in SIGNAL_OF, f"{name} is a {kind}: say here which signal must be connected"
     widget = getattr(panel.ui, name)
+    signals = [SIGNAL_OF[kind], "clicked(bool)"] if kind == "QCheckBox" else [SIGNAL_OF[kind]]
     # "2" is how Qt marks a signal.
-    assert widget.receivers(f"2{SIGNAL_OF[kind]}") > 0, f"{name} does nothing"
+    assert sum(widget.receivers(f"2{signal}") for signal in signals) > 0, f"{name} does nothing"
 
 
 def test_every_part_of_the_ui_that_is_used_exists(panel: Any) -> None:
@@ -50,9 +54,16 @@ def test_every_part_of_the_ui_that_is_used_exists(panel: Any) -> None:
                 assert node.attr in names, f"{path.name} uses ui.{node.attr}"
 
 
-def test_selectors_get_the_scene_by_the_ui() -> None:
-    tree = ElementTree.parse(UI)
-    selectors = {name for kind, name in widgets_of_the_ui() if kind.startswith("qMRML") and kind != "qMRMLWidget"}
+def test_names_are_unique_in_all_files() -> None:
+    names = [name for _kind, name in widgets_of_the_ui()]
+    assert len(names) == len(set(names)), "the panel finds a widget by its name"
+
+
+@pytest.mark.parametrize("path", UIS, ids=lambda path: path.stem)
+def test_selectors_get_the_scene_by_the_ui(path: Path) -> None:
+    tree = ElementTree.parse(path)
+    classes = [(one.get("class", ""), one.get("name", "")) for one in tree.iter("widget")]
+    selectors = {name for kind, name in classes if kind.startswith("qMRML") and kind != "qMRMLWidget"}
     connected = {
         one.findtext("receiver")
         for one in tree.iterfind("connections/connection")
@@ -62,10 +73,11 @@ def test_selectors_get_the_scene_by_the_ui() -> None:
     assert connected == selectors
 
 
-def test_every_class_that_is_not_qt_is_declared() -> None:
-    tree = ElementTree.parse(UI)
+@pytest.mark.parametrize("path", UIS, ids=lambda path: path.stem)
+def test_every_class_that_is_not_qt_is_declared(path: Path) -> None:
+    tree = ElementTree.parse(path)
     declared = {one.findtext("class") for one in tree.iterfind("customwidgets/customwidget")}
-    used = {kind for kind, _name in widgets_of_the_ui() if not kind.startswith("Q")}
+    used = {one.get("class", "") for one in tree.iter("widget") if not one.get("class", "").startswith("Q")}
     assert used <= declared
     assert all(one.findtext("header") for one in tree.iterfind("customwidgets/customwidget"))
 
@@ -73,7 +85,8 @@ def test_every_class_that_is_not_qt_is_declared() -> None:
 def test_parameter_names_are_parameters(panel: Any) -> None:
     named = {
         one.findtext("string")
-        for one in ElementTree.parse(UI).iter("property")
+        for path in UIS
+        for one in ElementTree.parse(path).iter("property")
         if one.get("name") == "SlicerParameterName"
     }
     assert named == {
@@ -86,6 +99,8 @@ def test_parameter_names_are_parameters(panel: Any) -> None:
         "seed",
         "sequence",
         "resultSpace",
+        "uncertainty",
+        "noiseSamples",
     }
     assert named <= set(panel.logic.getParameterNode().allParameters)
 

@@ -51,10 +51,11 @@ def test_no_similar_case_is_said_first_and_large(panel: Any, show: Callable[...,
 def test_precedents_are_listed_and_the_first_is_selected(panel: Any, show: Callable[..., Any]) -> None:
     show()
     table = panel.ui.precedentsTable
-    rows = [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount)]
-    assert rows[0] == ["1", "0.43", "94 %", "phantom site 4"]
+    rows = [[table.item(row, column).text() for column in (0, 1, 2, 4)] for row in range(table.rowCount)]
+    assert rows[0] == ["1 (followed)", "0.43", "94 %", "phantom site 4"]
     assert len(rows) == 3
-    assert panel.resultsPanel.ranks() == [1]
+    assert table.isColumnHidden(3), "no influence was computed"
+    assert panel.whyPanel.ranks() == [1]
 
 
 def test_compare_follows_the_selected_precedent(panel: Any, show: Callable[..., Any], compare_view: Any) -> None:

@@ -38,6 +38,10 @@ class OptionsPanel:
             samples=parameters.samples if parameters.mode == Mode.AVERAGE else None,
             seed=parameters.seed,
             sequence=parameters.sequence.value,
+            uncertainty=parameters.uncertainty,
+            noiseSamples=parameters.noiseSamples,
+            follow=parameters.followedCase or None,
+            exclude=tuple(parameters.excludedCases),
         )
 
     def adopt(self, settings: PredictionSettings) -> None:
@@ -45,5 +49,6 @@ class OptionsPanel:
         parameters = self._parameters
         parameters.device = type(parameters.device)(settings.device)
         parameters.mode = Mode(settings.mode)
+        parameters.uncertainty, parameters.noiseSamples = settings.uncertainty, settings.noiseSamples
         if settings.samples is not None:
             parameters.samples = settings.samples
