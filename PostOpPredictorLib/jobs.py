@@ -11,17 +11,18 @@ import dataclasses
 import importlib
 import json
 import os
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from . import __version__
+from .conversation import Conversation
 from .errors import InputError
 from .failures import as_postop_error
 from .job_options import request_from_options
 from .json_lines import JsonLines, JsonProgress
-from .progress import Progress
 
 SCHEMA = 1
 LARGEST_JOB_FILE = 1_000_000
@@ -37,9 +38,12 @@ COMMANDS: dict[str, str] = {
     "evaluate": "PostOpPredictorLib.evaluation.evaluate:evaluate",
     "train": "PostOpPredictorLib.training.run:train",
     "doctor": "PostOpPredictorLib.doctor:examine",
+    "session": "PostOpPredictorLib.prediction.live.session:live_session",
 }
+TALKING = frozenset({"session"})
+"""Commands that take requests from standard input while they run; a ``Conversation`` is their third argument."""
 
-Command = Callable[[Any, Progress], Mapping[str, Any]]
+Command = Callable[..., Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +55,11 @@ class Job:
     folder: Path
 
 
-def run_job(job_file: Path, stream: TextIO, cancel_file: Path | None = None) -> int:
-    """Run one job, write its JSON lines to ``stream`` and return the exit code (0, or that of the error)."""
+def run_job(job_file: Path, stream: TextIO, cancel_file: Path | None = None, requests: BinaryIO | None = None) -> int:
+    """Run one job, write its JSON lines to ``stream`` and return the exit code (0, or that of the error).
+
+    ``requests``: where a command that talks reads; standard input when left out.
+    """
     lines = JsonLines(stream)
     cancel_file = cancel_file or default_cancel_file(job_file)
     progress = JsonProgress(lines, cancelled=cancel_file.exists)
@@ -62,7 +69,11 @@ def run_job(job_file: Path, stream: TextIO, cancel_file: Path | None = None) -> 
         request = request_from_options(request_type, job.options, job.folder)
         lines.write("started", schema=SCHEMA, command=job.command, version=__version__, pid=os.getpid())
         progress.check()
-        result = work(request, progress)
+        if job.command in TALKING:
+            talk = Conversation(lines.write, progress.check, requests or sys.stdin.buffer, job.folder)
+            result = work(request, progress, talk)
+        else:
+            result = work(request, progress)
         lines.result(result)
     except BaseException as error:
         ours = as_postop_error(error)
