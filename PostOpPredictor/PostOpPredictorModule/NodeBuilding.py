@@ -20,7 +20,7 @@ _VTK_TYPES = {"uint8": vtk.VTK_UNSIGNED_CHAR, "int16": vtk.VTK_SHORT, "uint16": 
 def fillVolume(node: slicer.vtkMRMLScalarVolumeNode, image: ImageData) -> None:
     """Give ``node`` the voxels and the place of ``image``; other types than small integers become float32."""
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(image.ijkToRas))
-    node.SetAndObserveImageData(_filled(vtk.vtkImageData(), image.array))
+    node.SetAndObserveImageData(filledImage(vtk.vtkImageData(), image.array))
 
 
 def fillSegmentation(
@@ -30,7 +30,7 @@ def fillSegmentation(
     reference: slicer.vtkMRMLScalarVolumeNode,
 ) -> None:
     """Give ``node`` one segment for every label of ``terms``, also for those without a voxel; all share one image."""
-    image = _filled(slicer.vtkOrientedImageData(), labels.array)
+    image = filledImage(slicer.vtkOrientedImageData(), labels.array)
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(labels.ijkToRas))
     segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(LABELMAP)
@@ -55,7 +55,7 @@ def fillDisplacement(node: slicer.vtkMRMLGridTransformNode, field: ImageData) ->
     spacing = np.linalg.norm(field.ijkToRas[:3, :3], axis=0)
     direction = np.eye(4)
     direction[:3, :3] = field.ijkToRas[:3, :3] / spacing
-    grid = _filled(vtk.vtkImageData(), field.array)
+    grid = filledImage(vtk.vtkImageData(), field.array)
     grid.SetOrigin(*field.ijkToRas[:3, 3])
     grid.SetSpacing(*spacing)
     transform = slicer.vtkOrientedGridTransform()
@@ -73,7 +73,8 @@ def fillColours(node: slicer.vtkMRMLColorTableNode, colours: np.ndarray) -> None
         node.SetColor(number, f"{number}", *(float(part) for part in colour))
 
 
-def _filled(image: vtk.vtkImageData, array: np.ndarray) -> vtk.vtkImageData:
+def filledImage(image: vtk.vtkImageData, array: np.ndarray) -> vtk.vtkImageData:
+    """Give ``image`` the voxels (z, y, x) or vectors of ``array``, and return it; its place stays as it is."""
     components = array.shape[3] if array.ndim == 4 else 1
     image.SetDimensions(*(int(size) for size in array.shape[2::-1]))
     image.AllocateScalars(_VTK_TYPES.get(array.dtype.name, vtk.VTK_FLOAT), components)
