@@ -151,7 +151,8 @@ class _Session:
     def _tell_ready(self, began: float) -> None:
         slices = self._slices_in_reach()
         images = {kind: make(self._patient, self._first) for kind, make in _IMAGES.items()}
-        paths = self._files.write("first", images, stays=True)
+        before = {"preop_mni": self._patient.scan_mni, "tumour_mni": self._patient.labels_mni}
+        paths = self._files.write("first", images | before, stays=True)
         figures = read_out_without_plan(self._patient, self._first, self._structures)
         self._without_plan = {"files": paths, "name": WITHOUT_PLAN, "warnings": [], "read_out": figures}
         self._talk.tell(

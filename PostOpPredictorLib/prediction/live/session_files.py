@@ -13,10 +13,13 @@ import SimpleITK as sitk
 
 from ...atomic_files import whole_file
 from ...imaging.grid import WORKING_GRID, Grid
-from ..output_folder import write_synthetic
+from ..output_folder import write_plain, write_synthetic
 
 KEPT = 2
 """Answers of each kind whose files stay: a client may still be reading those before the newest."""
+
+OWN = frozenset({"preop_mni", "tumour_mni"})
+"""Images of the patient that nothing was predicted in."""
 
 
 class SessionFiles:
@@ -37,7 +40,7 @@ class SessionFiles:
         paths = {kind: self._folder / f"{answer}-{number}_{kind}.nii" for kind in images}
         for kind, image in images.items():
             with whole_file(paths[kind]) as temporary:
-                write_synthetic(image, temporary)
+                (write_plain if kind in OWN else write_synthetic)(image, temporary)
         if not stays:
             self._forget_old(answer, tuple(paths.values()))
         return paths
