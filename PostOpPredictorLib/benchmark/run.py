@@ -17,13 +17,13 @@ from .. import __version__
 from ..cases.library import CaseLibrary, LibraryCase
 from ..errors import InputError
 from ..evaluation.bootstrap import RESAMPLES
-from ..evaluation.evaluate import MEASURES_VERSION, chosen_cases, finders, measurable, summarise
+from ..evaluation.evaluate import chosen_cases, finders, measurable, refuse_too_little, settings_key, summarise
 from ..evaluation.lpips import load_lpips
 from ..evaluation.measures import CaseMeasures
 from ..evaluation.measuring import Bench
 from ..evaluation.metrics import NOT_AVAILABLE
 from ..evaluation.pools import BestPrecedent, Retrieval
-from ..evaluation.query_case import SMALLEST_CORE_PX, QueryCase
+from ..evaluation.query_case import QueryCase
 from ..evaluation.report import package_versions
 from ..model.config import config_from_yaml
 from ..model.weights import verify
@@ -189,10 +189,7 @@ def _bench(
 ) -> Bench:
     by_image = ImageEmbedding(library, request.sequence, progress)
     found_by = {**finders(library, request.seed, progress), Retrieval.IMAGE: BestPrecedent(library.cases, by_image)}
-    weights = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in request.lpips_weights]
-    parts = [MEASURES_VERSION, library.checksum(), request.sequence, request.stride, SMALLEST_CORE_PX, weights]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    cache = NamelessCache(request.out / "measured", key)
+    cache = NamelessCache(request.out / "measured", settings_key(request, library.checksum()))
     return Bench(instructive, found_by, request.sequence, request.stride, cache, perceptual)
 
 
@@ -239,14 +236,6 @@ def _provenance(request: BenchmarkRequest, library: CaseLibrary) -> Mapping[str,
 
 
 def _refuse_impossible(request: BenchmarkRequest) -> None:
-    for name, value, least in (
-        ("limit", request.limit, 1),
-        ("stride", request.stride, 1),
-        ("sampling-steps", request.sampling_steps, 1),
-        ("resamples", request.resamples, 100),
-        ("figure-patients", request.figure_patients, 0),
-    ):
-        if value is not None and value < least:
-            raise InputError(f"--{name} is {value}; give at least {least}.")
+    refuse_too_little(request, limit=1, stride=1, sampling_steps=1, resamples=100, figure_patients=0)
     Budget.parse(request.budget)
     chosen_entries(request.systems)

@@ -15,9 +15,10 @@ import torch
 from ..atomic_files import whole_file
 from ..errors import InputError
 from ..model.autoencoder import GreyAutoencoderKL, PixelPatches
-from ..model.config import PostOpConfig
+from ..model.config import PostOpConfig, config_from_mapping
 from ..model.pipeline import PostOpPipeline
 from ..model.pretrained import Pretrained
+from ..model.settings import overlay
 from ..progress import Progress
 from ..training.config import TrainingConfig
 from ..training.slices import PreparedSlices
@@ -175,8 +176,8 @@ def refuse_another_setting(folder: Path, setting: dict[str, Any]) -> None:
     record = folder / "setting.json"
     if record.exists():
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
+            before = {name: _as_written_now(value) for name, value in json.loads(record.read_text("utf-8")).items()}
+        except (ValueError, AttributeError):
             before = {}
         changed = sorted(name for name in {*before, *setting} if before.get(name) != setting.get(name))
         if changed:
@@ -187,6 +188,17 @@ def refuse_another_setting(folder: Path, setting: dict[str, Any]) -> None:
         return
     with whole_file(record) as temporary:
         temporary.write_text(json.dumps(setting, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _as_written_now(value: Any) -> Any:
+    """A recorded recipe as this version writes it: a setting that there was not has its default."""
+    if not isinstance(value, dict) or set(value) != {"model", "training"}:
+        return value
+    try:
+        recipe = Recipe(config_from_mapping(value["model"]), overlay(TrainingConfig(), value["training"]))
+    except InputError:
+        return value
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
 def _for_steps(training: TrainingConfig, steps: int) -> TrainingConfig:

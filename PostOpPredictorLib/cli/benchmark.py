@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,82 +9,71 @@ from typing import Annotated, Any
 import typer
 
 from .console import JsonLines, run_command
-from .evaluate import Sequence
+from .library import Sequence
+from .measuring_options import measuring_fields
+from .shared_options import with_options_of
 
 SMALL = Path("Resources/configurations/benchmark-small.yaml")
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
+    app.command()(benchmark)
 
-    @app.command()
-    def benchmark(
-        data: Annotated[Path, typer.Option(help="Prepared slices, made by 'postop library prepare'.")],
-        library: Annotated[Path, typer.Option(help="The library they were made of, with test patients.")],
-        budget: Annotated[str, typer.Option(help="Training of each system: steps (6000) or minutes (30min).")],
-        out: Annotated[Path, typer.Option(help="Rows and tables; a run that stopped goes on from here.")],
-        config: Annotated[Path, typer.Option(help="YAML file with shape and training of all systems.")] = SMALL,
-        ours: Annotated[
-            Path | None, typer.Option(help="YAML file of our shipped form, where --config is of the paper's family.")
-        ] = None,
-        systems: Annotated[
-            list[str] | None, typer.Option(help="Only these (may be repeated), such as ddpm, paper, ours.")
-        ] = None,
-        split: Annotated[str, typer.Option(help="Which patients are tested.")] = "test",
-        limit: Annotated[int | None, typer.Option(help="At most so many patients of each kind.")] = None,
-        stride: Annotated[int, typer.Option(help="Measure every n-th slice.")] = 1,
-        sequence: Annotated[Sequence, typer.Option(help="Sequence to train and predict.")] = Sequence.T1W,
-        sampling_steps: Annotated[
-            int | None, typer.Option(help="Denoising steps of the systems that sample [default: 50].")
-        ] = None,
-        raw: Annotated[
-            bool, typer.Option("--raw", help="Measure what is drawn, not laid over the patient's own scan.")
-        ] = False,
-        seed: Annotated[int, typer.Option(help="Seed of sampling, random retrieval and bootstrap.")] = 0,
-        resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
-        lpips_weights: Annotated[
-            list[Path] | None, typer.Option(help="AlexNet trunk and LPIPS heads (.pth, .safetensors); may be repeated.")
-        ] = None,
-        figure_patients: Annotated[int, typer.Option(help="Patients in the picture.")] = 3,
-        stable_diffusion: Annotated[
-            str | None, typer.Option(help="Stable Diffusion to start from: folder of diffusers or name on the hub.")
-        ] = None,
-        medsam: Annotated[str | None, typer.Option(help="MedSAM's checkpoint, medsam_vit_b.pth.")] = None,
-        download: Annotated[
-            bool, typer.Option("--download", help="Fetch --stable-diffusion from the Hugging Face hub if need be.")
-        ] = False,
-        device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-        json_lines: JsonLines = False,
-    ) -> None:
-        """Train every system of the paper's tables with one budget, measure them and write the tables."""
-        from ..benchmark.run import BenchmarkRequest
-        from ..benchmark.run import benchmark as work_through
 
-        request = BenchmarkRequest(
-            data=data,
-            library=library,
-            out=out,
-            config=config,
-            budget=budget,
-            ours=ours,
-            systems=tuple(systems or ()),
-            split=split,
-            limit=limit,
-            stride=stride,
-            sequence=sequence.value,
-            sampling_steps=sampling_steps,
-            raw=raw,
-            seed=seed,
-            resamples=resamples,
-            lpips_weights=tuple(lpips_weights or ()),
-            figure_patients=figure_patients,
-            stable_diffusion=stable_diffusion,
-            medsam=medsam,
-            download=download,
-            device=device,
-            command=shlex.join(["postop", *sys.argv[1:]]),
-        )
-        run_command(work_through, request, json_lines, _summary)
+@with_options_of(measuring_fields)
+def benchmark(
+    data: Annotated[Path, typer.Option(help="Prepared slices, made by 'postop library prepare'.")],
+    library: Annotated[Path, typer.Option(help="The library they were made of, with test patients.")],
+    budget: Annotated[str, typer.Option(help="Training of each system: steps (6000) or minutes (30min).")],
+    out: Annotated[Path, typer.Option(help="Rows and tables; a run that stopped goes on from here.")],
+    config: Annotated[Path, typer.Option(help="YAML file with shape and training of all systems.")] = SMALL,
+    ours: Annotated[
+        Path | None, typer.Option(help="YAML file of our shipped form, where --config is of the paper's family.")
+    ] = None,
+    systems: Annotated[
+        list[str] | None, typer.Option(help="Only these (may be repeated), such as ddpm, paper, ours.")
+    ] = None,
+    sequence: Annotated[Sequence, typer.Option(help="Sequence to train and predict.")] = Sequence.T1W,
+    sampling_steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of the systems that sample [default: 50].")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Measure what is drawn, not laid over the patient's own scan.")
+    ] = False,
+    stable_diffusion: Annotated[
+        str | None, typer.Option(help="Stable Diffusion to start from: folder of diffusers or name on the hub.")
+    ] = None,
+    medsam: Annotated[str | None, typer.Option(help="MedSAM's checkpoint, medsam_vit_b.pth.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch --stable-diffusion from the Hugging Face hub if need be.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_lines: JsonLines = False,
+    **options: Any,
+) -> None:
+    """Train every system of the paper's tables with one budget, measure them and write the tables."""
+    from ..benchmark.run import BenchmarkRequest
+    from ..benchmark.run import benchmark as work_through
+
+    request = BenchmarkRequest(
+        data=data,
+        library=library,
+        out=out,
+        config=config,
+        budget=budget,
+        ours=ours,
+        systems=tuple(systems or ()),
+        sequence=sequence.value,
+        sampling_steps=sampling_steps,
+        raw=raw,
+        stable_diffusion=stable_diffusion,
+        medsam=medsam,
+        download=download,
+        device=device,
+        **measuring_fields(**options),
+    )
+    run_command(work_through, request, json_lines, _summary)
 
 
 def _summary(result: Mapping[str, Any]) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ..cases.library import CaseLibrary, LibraryCase
 from ..errors import InputError
-from ..progress import Progress
+from ..launched import own_share, use_own_gpu
+from ..progress import Progress, SilentProgress
 from ..retrieval.strategies import Random, TumourGuided
 from ..shipped import shipped_model_folder, user_cache
 from .bootstrap import RESAMPLES
@@ -24,7 +26,9 @@ from .query_case import SMALLEST_CORE_PX, measured_slices
 from .report import Report, write_report
 from .result_cache import ResultCache
 from .rows import Row, model_rows, trivial_rows
+from .shared_work import measure_share, wait_for_others
 from .summary import CohortSummary, Results, differences, summarise_row
+from .systems import AppearanceCeiling
 
 Scans = Literal["early", "later"]
 EARLY_UNTIL_DAYS = 7.0
@@ -33,13 +37,27 @@ MEASURES_VERSION = 2
 """To be raised whenever a metric changes its meaning: cached results of another version are not used."""
 
 
+class Measured(Protocol):
+    """What measures depend on, of an evaluation's or a benchmark's request."""
+
+    @property
+    def sequence(self) -> str: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def lpips_weights(self) -> tuple[Path, ...]: ...
+
+
 @dataclass(frozen=True)
 class EvaluationRequest:
     """``limit`` patients of each kind; ``work`` the folder of cached results (default: the user's cache);
     ``with_model`` False leaves out our rows.
 
     ``pools``: the first one carries all modes. ``scans``: which are measured, by their time since surgery.
-    ``stride``: every n-th slice. ``command``: the command line, for the record.
+    ``stride``: every n-th slice. ``workers``: processes of this computer. ``command``: the command line, for the
+    record.
     """
 
     library: Path
@@ -61,32 +79,75 @@ class EvaluationRequest:
     lpips_weights: tuple[Path, ...] = ()
     figure_patients: int = 3
     device: str = "cpu"
+    workers: int = 1
     command: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that measuring needs. ``lpips_reason``: why LPIPS is not measured; ``left_out``: cases not measurable."""
+
+    bench: Bench
+    rows: Sequence[Row]
+    queries: Sequence[LibraryCase]
+    library_checksum: str
+    model_checksum: str | None
+    lpips_reason: str
+    left_out: int
 
 
 def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
     """Measure every row on every test patient and write ``evaluation.md``, ``evaluation.json`` and ``evaluation.png``
     to ``request.out``.
 
-    Raises ``InputError`` when the library has no such patients or an option is out of range.
+    Among processes that ``accelerate launch`` or ``srun`` started every one measures its share of the patients, and the
+    first one writes. The numbers are those of one process. Raises ``InputError`` when the library has no such patients
+    or an option is out of range.
     """
+    share = own_share()
+    use_own_gpu(share, request.device)
+    ready = prepare(request, progress)
+    bench, rows, queries = ready.bench, ready.rows, ready.queries
+    one = functools.partial(_measure_one, request)
+    own = measure_share(share, bench, rows, queries, progress, request.workers, one)
+    if share.rank > 0:
+        return {"process": share.rank, "processes": share.count, "own_cases": own}
+    if share.count > 1:
+        wait_for_others(bench, rows, queries, progress)
+    results = bench.measure_all(rows, queries, progress)
+    progress.stage("Writing the table")
+    cohorts = summarise(rows, results, queries, request.resamples, request.seed)
+    report = Report(request, cohorts, ready.library_checksum, ready.model_checksum, ready.lpips_reason, ready.left_out)
+    return write_report(report, bench, queries)
+
+
+def prepare(request: EvaluationRequest, progress: Progress) -> Prepared:
+    """Open library and model; raises ``InputError`` for options that do not fit them."""
     _refuse_impossible(request)
     progress.stage("Opening library and model")
     library = CaseLibrary.open(request.library)
     chosen = chosen_cases(library.cases, request.split, request.limit, request.scans)
     queries = measurable(chosen, request.sequence, request.split)
     rows, model_checksum = _rows(request)
+    rows = fit_for(rows, queries, progress)
     perceptual, reason = load_lpips(request.lpips_weights)
-    cache = ResultCache(_work_folder(request), _settings_key(request, library.checksum()))
+    cache = ResultCache(_work_folder(request), settings_key(request, library.checksum()))
     instructive = [case for case in library.cases if request.sequence in case.sequences]
     bench = Bench(
         instructive, finders(library, request.seed, progress), request.sequence, request.stride, cache, perceptual
     )
-    results = bench.measure_all(rows, queries, progress)
-    progress.stage("Writing the table")
-    cohorts = summarise(rows, results, queries, request.resamples, request.seed)
-    report = Report(request, cohorts, library.checksum(), model_checksum, reason, len(chosen) - len(queries))
-    return write_report(report, bench, queries)
+    return Prepared(bench, rows, queries, library.checksum(), model_checksum, reason, len(chosen) - len(queries))
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(request: EvaluationRequest) -> Prepared:
+    return prepare(request, SilentProgress())
+
+
+def _measure_one(request: EvaluationRequest, case_id: str) -> None:
+    """One case, in a process that opens library and model for its first."""
+    ready = _prepared(request)
+    ready.bench.measure_all(ready.rows, [case for case in ready.queries if case.case_id == case_id], SilentProgress())
 
 
 def chosen_cases(
@@ -166,6 +227,16 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], str | None]:
     return rows + ours, checksum
 
 
+def fit_for(rows: Sequence[Row], queries: Sequence[LibraryCase], progress: Progress) -> list[Row]:
+    """The rows that ``queries`` can be asked for: real pairs, whose tissue shift is not known, have no ceiling of the
+    appearance."""
+    unknown = sum(not query.files.shift.exists() for query in queries)
+    if unknown == 0:
+        return list(rows)
+    progress.log(f"The appearance ceiling is left out: of {unknown} cases the tissue shift is not known.")
+    return [row for row in rows if not isinstance(row.system, AppearanceCeiling)]
+
+
 def finders(library: CaseLibrary, seed: int, progress: Progress) -> dict[Retrieval, PrecedentFinder]:
     """How a precedent is chosen: the most similar tumour, or anyone."""
     guided, random = TumourGuided(library, progress=progress), Random(library, seed, progress)
@@ -177,10 +248,19 @@ def finders(library: CaseLibrary, seed: int, progress: Progress) -> dict[Retriev
     }
 
 
-def _settings_key(request: EvaluationRequest, library_checksum: str) -> str:
+def settings_key(request: Measured, library_checksum: str) -> str:
+    """What stored results depend on beside row and case."""
     weights = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in request.lpips_weights]
     parts = [MEASURES_VERSION, library_checksum, request.sequence, request.stride, SMALLEST_CORE_PX, weights]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def refuse_too_little(request: object, **least: int) -> None:
+    """Raise ``InputError`` for a field of ``request`` that is below its ``least`` value; None is the default's way."""
+    for name, smallest in least.items():
+        value = getattr(request, name)
+        if value is not None and value < smallest:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; give at least {smallest}.")
 
 
 def _work_folder(request: EvaluationRequest) -> Path:
@@ -188,14 +268,7 @@ def _work_folder(request: EvaluationRequest) -> Path:
 
 
 def _refuse_impossible(request: EvaluationRequest) -> None:
-    for name, value, least in (
-        ("limit", request.limit, 1),
-        ("stride", request.stride, 1),
-        ("resamples", request.resamples, 100),
-        ("figure-patients", request.figure_patients, 0),
-    ):
-        if value is not None and value < least:
-            raise InputError(f"--{name} is {value}; give at least {least}.")
+    refuse_too_little(request, limit=1, stride=1, resamples=100, figure_patients=0, workers=1)
     unknown = sorted(set(request.modes) - {"mean", "sample", "average"})
     if unknown or not request.modes:
         raise InputError(f"--modes is {', '.join(unknown) or 'empty'}; choose from mean, sample, average.")

@@ -44,6 +44,10 @@ class Bench:
         progress.step(1, 1)
         return results
 
+    def unmeasured(self, rows: Sequence[Row], queries: Sequence[LibraryCase]) -> list[LibraryCase]:
+        """The queries of which a row is not in the cache."""
+        return [query for query in queries if any(self.cache.read(row, query.case_id) is None for row in rows)]
+
 
 class _CaseSession:
     """One query while its rows are worked through: its volumes and its precedents are read once, and only when a row

@@ -73,7 +73,7 @@ def provenance_of(report: Report) -> dict[str, Any]:
     settings = {
         key: value
         for key, value in asdict(request).items()
-        if key not in ("library", "model", "out", "work", "command", "lpips_weights")
+        if key not in ("library", "model", "out", "work", "workers", "command", "lpips_weights")
     }
     return {
         "command": request.command,

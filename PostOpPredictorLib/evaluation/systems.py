@@ -134,7 +134,7 @@ class AppearanceCeiling:
                 drawn[index] = self.pipe.render(batch, outcome, pull)[:, 0].float().cpu().numpy()
         inside = case.brain > 0
         weight = change_weight(case.outcome > 0, inside)
-        return Answer(fuse(warp_tissue(case.pre, shift, case.brain), drawn, weight, inside), None, None)
+        return Answer(fuse(warp_tissue(case.pre, shift, case.brain, case.sequence), drawn, weight, inside), None, None)
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,17 @@ from PostOpPredictorLib.benchmark.cost import counted_flops, parameters_of
 from PostOpPredictorLib.benchmark.entries import ENTRIES, KEYS, chosen_entries, paper_form, without_comp, without_seg
 from PostOpPredictorLib.benchmark.paired import sign_flip_p
 from PostOpPredictorLib.benchmark.strata import audit, interval_of, retrieval_gain
-from PostOpPredictorLib.benchmark.workshop import refuse_another_setting
+from PostOpPredictorLib.benchmark.workshop import Recipe, refuse_another_setting
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.evaluation.measures import CaseMeasures
 from PostOpPredictorLib.evaluation.metrics import through_plane_ratio
 from PostOpPredictorLib.evaluation.overlap import hausdorff95_mm
 from PostOpPredictorLib.evaluation.regions import Regions
 from PostOpPredictorLib.evaluation.systems import OurModel
+from PostOpPredictorLib.model.config import PostOpConfig
 from PostOpPredictorLib.model.denoiser import unet_of
 from PostOpPredictorLib.progress import Progress
+from PostOpPredictorLib.training.config import TrainingConfig
 
 
 def everywhere(stack: np.ndarray) -> Regions:
@@ -265,3 +267,15 @@ def test_rows_of_another_setting_are_not_mixed(tmp_path: Path) -> None:
     refuse_another_setting(tmp_path, {"budget": "10 steps", "data": "a"})
     with pytest.raises(InputError, match="trained with another budget"):
         refuse_another_setting(tmp_path, {"budget": "20 steps", "data": "a"})
+
+
+def test_rows_of_an_earlier_version_that_lacked_a_setting_go_on(tmp_path: Path) -> None:
+    """A setting that came later has its default in them."""
+    recipe = json.loads(json.dumps(dataclasses.asdict(Recipe(PostOpConfig(), TrainingConfig()))))
+    before = {name: dict(values) for name, values in recipe.items()}
+    del before["model"]["time"], before["training"]["ema_decay"]
+    refuse_another_setting(tmp_path, {"configuration": before})
+    refuse_another_setting(tmp_path, {"configuration": recipe})
+    recipe["model"]["time"] = True
+    with pytest.raises(InputError, match="another configuration"):
+        refuse_another_setting(tmp_path, {"configuration": recipe})
