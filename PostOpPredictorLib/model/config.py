@@ -84,6 +84,7 @@ class PostOpConfig:
     {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
     four (ImageBrush). ``plan``: a planned resection may be given; ``time``: the days since surgery may; each is dropped
     in training with its own ``_dropout``. ``institution``: it is told whether the precedent is of the own institution.
+    ``sequences``: those that it was trained on; others are drawn with a warning.
     """
 
     family: str = "compact"
@@ -99,6 +100,7 @@ class PostOpConfig:
     time: bool = False
     time_dropout: float = 0.3
     institution: bool = False
+    sequences: tuple[str, ...] = ("T1w", "T1wCE")
     guidance: float = 1.0
     steps: int = 10
     composite_soft_edge: int = 0

@@ -101,7 +101,16 @@ def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
 
 def _shape_of(config: PostOpConfig) -> dict[str, Any]:
     """What must agree between two configurations for weights to be carried over."""
-    free = ("time", "time_dropout", "institution", "plan_dropout", "condition_dropout", "guidance", "steps")
+    free = (
+        "time",
+        "time_dropout",
+        "institution",
+        "plan_dropout",
+        "condition_dropout",
+        "guidance",
+        "steps",
+        "sequences",
+    )
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
 
 
