@@ -13,6 +13,8 @@ from .CompareLayout import PREDICTED, isCompareViewName
 from .PredictionNodes import PredictionNodes
 
 DEFAULT_OPACITY = 0.7
+LEGEND_SIZE, LEGEND_PLACE = (0.10, 0.32), (0.97, 0.06)
+"""Parts of the view's width and height, and of what is left of them: at the right below."""
 
 
 class MapOverlay:
@@ -27,6 +29,7 @@ class MapOverlay:
         self.opacity = DEFAULT_OPACITY
         self.whenChanged: list[Callable[[], None]] = []
         self._nodes: PredictionNodes | None = None
+        self._legendTexts = ("", "")
         self._before: dict[Any, tuple[str | None, str | None, float]] = {}
 
     def show(self, nodes: PredictionNodes, volume: Any, title: str, labelFormat: str) -> None:
@@ -37,11 +40,8 @@ class MapOverlay:
         self._lay()
         if isFirst:
             self._jump()
-        legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(volume)
-        legend.SetTitleText(title)
-        legend.SetLabelFormat(labelFormat)
-        legend.SetUseColorNamesForLabels(False)
-        legend.SetVisibility(True)
+        self._legendTexts = (title, labelFormat)
+        self._showLegend()
         self._tell()
 
     def remove(self) -> None:
@@ -60,8 +60,9 @@ class MapOverlay:
 
     def refresh(self) -> None:
         """Views came or were filled anew: lay the map over them too."""
-        if self.volume is not None:
+        if _isThere(self.volume):
             self._lay()
+            self._showLegend()
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
@@ -95,10 +96,26 @@ class MapOverlay:
             if view.GetBackgroundVolumeID() == self._nodes.postop.GetID():
                 view.SetBackgroundVolumeID(background)
         self._before = {}
-        if _isThere(self.volume):
-            legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(self.volume)
-            if legend is not None:
-                legend.SetVisibility(False)
+        self._removeLegend()
+
+    def _showLegend(self) -> None:
+        """A legend made anew: views that came after a legend never show it."""
+        self._removeLegend()
+        title, labelFormat = self._legendTexts
+        legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(self.volume)
+        legend.SetTitleText(title)
+        legend.SetLabelFormat(labelFormat)
+        legend.SetUseColorNamesForLabels(False)
+        legend.SetSize(*LEGEND_SIZE)
+        legend.SetPosition(*LEGEND_PLACE)
+        legend.SetVisibility(True)
+
+    def _removeLegend(self) -> None:
+        if not _isThere(self.volume):
+            return
+        legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(self.volume)
+        if legend is not None:
+            slicer.mrmlScene.RemoveNode(legend)
 
     def _ours(self) -> list[Any]:
         """The views that show the map because we put it there."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
+import slicer.util
 import vtk
 
+from .CompareLayout import PREDICTED, PREOP, isCompareViewName
 from .ResultAttributes import COLOURS_ROLE, RUN_ID, markNode
 
 SPACING_MM = 8.0
@@ -22,8 +24,21 @@ def showGlyphs(shift: slicer.vtkMRMLGridTransformNode, isShown: bool) -> None:
         if not isShown:
             return
         display = _displayed(shift)
+    if isShown:
+        _keepToOwnViews(display)
     display.SetVisibility(isShown)
     display.SetVisibility2D(isShown)
+
+
+def _keepToOwnViews(display: Any) -> None:
+    """Another patient's scan has no arrows of this one. The views of the compare view need not be there yet."""
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    own = [one.GetID() for one in views if not isCompareViewName(one.GetLayoutName())]
+    changes = display.StartModify()
+    display.RemoveAllViewNodeIDs()
+    for viewId in (*own, *(f"vtkMRMLSliceNode{tag}" for tag in (PREOP, PREDICTED))):
+        display.AddViewNodeID(viewId)
+    display.EndModify(changes)
 
 
 def areGlyphsShown(shift: Any) -> bool:
@@ -46,6 +61,8 @@ def _displayed(shift: slicer.vtkMRMLGridTransformNode) -> Any:
     display.SetGlyphDisplayRangeMinMm(LEAST_SHOWN_MM)
     display.SetGlyphDisplayRangeMaxMm(MOST_SHOWN_MM)
     display.SetVisibility3D(False)
+    # Slicer's slice views look at the list of views only when they get to know of the display.
+    _keepToOwnViews(display)
     shift.SetAndObserveDisplayNodeID(display.GetID())
     return display
 

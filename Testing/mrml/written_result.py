@@ -60,14 +60,14 @@ def written_result(folder: Path, leave_out: tuple[str, ...] = (), **summary: Any
     return WrittenResult(folder, {"folder": str(folder), "files": files, **figures})
 
 
-def plain_result(folder: Path) -> WrittenResult:
+def plain_result(folder: Path, **summary: Any) -> WrittenResult:
     """What was written before there was more to ask for."""
     new = {
         kind for kind in _images() if not kind.startswith(("postop_mni", "preop_mni", "tumour", "cavity", "outcome"))
     }
     new |= {"cavity_agreement_mni", "postop_mni_FLAIR", "preop_mni_FLAIR", "report"}
     gone = dict.fromkeys(("plans", "series", "more", "uncertainty", "shift", "similarity"))
-    return written_result(folder, tuple(new), **gone)
+    return written_result(folder, tuple(new), **gone | summary)
 
 
 def distance_to_tumour() -> np.ndarray:

@@ -148,6 +148,43 @@ def done_with(prediction: Path) -> Callable[[Path], Drawing]:
     return figures_of_a_real_run
 
 
+def how_sure_and_why(folder: Path) -> Drawing:
+    """A prediction with everything that was asked for, all of its sections open; the numbers are made up."""
+    sys.path.insert(0, str(panel_host.ROOT / "Testing" / "mrml"))
+    from written_result import written_result
+
+    drawing = ready(folder)
+    ui = drawing.widget.ui
+    ui.inputsCollapsibleButton.collapsed = True
+    ui.predictButton.click()
+    result = written_result(folder / "written").added(drawing.widget.logic.getParameterNode().inputVolume)
+    drawing.logic.inScene.append(result)
+    drawing.logic.runs[-1].finish(result)
+    ui.howSureCollapsibleButton.collapsed = False
+    ui.mapComboBox.currentIndex = 1
+    return drawing
+
+
+def weak_case(folder: Path) -> Drawing:
+    """A prediction after a case that is hardly similar, chosen by hand, without maps."""
+    sys.path.insert(0, str(panel_host.ROOT / "Testing" / "mrml"))
+    from written_result import plain_result
+
+    drawing = ready(folder)
+    ui = drawing.widget.ui
+    ui.inputsCollapsibleButton.collapsed = True
+    ui.predictButton.click()
+    sentence = "The most similar case overlaps by 0.06 only: below 0.15 predictions were no better than without a case."
+    similarity = {"iou": 0.06, "level": "weak", "sentence": sentence}
+    result = plain_result(folder / "written", similarity=similarity, precedent_iou=0.06).added()
+    drawing.logic.inScene.append(result)
+    drawing.logic.runs[-1].finish(result)
+    parameters = drawing.widget.logic.getParameterNode()
+    parameters.followedCase, parameters.excludedCases = "case-0002", ["case-0017"]
+    ui.howSureCollapsibleButton.collapsed = False
+    return drawing
+
+
 def no_similar_case(folder: Path) -> Drawing:
     """A prediction without a precedent."""
     from panel_fakes import fake_result
@@ -195,6 +232,8 @@ STATES: dict[str, Callable[[Path], Drawing]] = {
         choices,
         running,
         done,
+        how_sure_and_why,
+        weak_case,
         no_similar_case,
         out_of_memory,
         error,

@@ -76,7 +76,9 @@ class HowSurePanel:
         ui.similarityLabel.text = str(similarity.get("sentence", ""))
         ui.similarityLabel.visible = bool(ui.similarityLabel.text)
         ui.similarityLabel.styleSheet = WARNING if similarity.get("level") in ("none", "weak") else "font-weight: bold;"
-        ui.uncertaintyLabel.text = spreadText(found) if found else _("Not computed for this prediction.")
+        ui.uncertaintyLabel.text = (
+            spreadText(found) if found else _("Not computed yet: it takes several times as long.")
+        )
         ui.calibrationLabel.text = str(found.get("calibration_sentence", ""))
         ui.calibrationLabel.visible = bool(ui.calibrationLabel.text)
         ui.calibrationLabel.styleSheet = "" if found.get("calibrated") else WARNING_TEXT

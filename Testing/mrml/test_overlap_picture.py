@@ -1,0 +1,64 @@
+"""The small picture of two tumours over each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import slicer
+from PIL import Image
+from PostOpPredictorModule.OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, overlapPixels, writeOverlapPicture
+from PostOpPredictorModule.ResultNodes import findResults, showInSpace
+from written_result import written_result
+
+
+@pytest.fixture
+def result(scene: Any, tmp_path: Path) -> Any:
+    return written_result(tmp_path / "prediction").added()
+
+
+def pixels_of(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
+    """(n, 2): row and column."""
+    return np.argwhere((np.asarray(Image.open(path)) == colour).all(axis=-1))
+
+
+def test_both_tumours_are_outlined_where_they_lie(result: Any, tmp_path: Path) -> None:
+    assert writeOverlapPicture(tmp_path / "picture.png", result, result.precedents[0])
+    picture = Image.open(tmp_path / "picture.png")
+    own = pixels_of(tmp_path / "picture.png", OWN_COLOUR)
+    other = pixels_of(tmp_path / "picture.png", PRECEDENT_COLOUR)
+    assert len(own) > 20 and len(other) > 0
+    width, height = picture.size
+    assert height >= 150
+    rows, columns = own.mean(axis=0)
+    assert columns > 0.55 * width, "the patient's left is at the right"
+    assert abs(rows / height - 0.5) < 0.15
+
+
+def test_it_is_the_same_in_patient_space(result: Any, tmp_path: Path) -> None:
+    assert writeOverlapPicture(tmp_path / "mni.png", result, result.precedents[0])
+    showInSpace(result, "patient")
+    assert writeOverlapPicture(tmp_path / "patient.png", result, result.precedents[0])
+    assert (np.asarray(Image.open(tmp_path / "mni.png")) == np.asarray(Image.open(tmp_path / "patient.png"))).all()
+
+
+def test_outlines_touch_the_rim_and_not_the_middle() -> None:
+    own, other = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    own[10:20, 10:20], other[14:30, 14:30] = True, True
+    picture = overlapPixels(np.full((40, 40), 7.0), own, other)
+    factor = picture.shape[0] // 40
+    at = {name: tuple(picture[row * factor, column * factor]) for name, (row, column) in PLACES.items()}
+    assert at == {"own": OWN_COLOUR, "other": PRECEDENT_COLOUR, "inside": (255, 255, 255), "outside": (255, 255, 255)}
+
+
+PLACES = {"own": (10, 12), "other": (14, 25), "inside": (12, 12), "outside": (35, 2)}
+
+
+def test_without_a_tumour_there_is_no_picture(result: Any, tmp_path: Path) -> None:
+    slicer.mrmlScene.RemoveNode(result.precedents[0].tumour)
+    (found,) = findResults(slicer.mrmlScene)
+    assert not writeOverlapPicture(tmp_path / "none.png", found, found.precedents[0])
+    assert not writeOverlapPicture(tmp_path / "none.png", result, result.precedents[0]), "removed under our hands"
+    assert not (tmp_path / "none.png").exists()
