@@ -153,12 +153,14 @@ class PostOpPipeline(DiffusionPipeline):
         seed: int = 0,
         guidance: float | None = None,
         start: str = "noise",
+        draw: bool = True,
         progress: Progress | None = None,
     ) -> PredictedSlices:
         """Predict the post-operative slices of ``triplets``.
 
         ``steps`` of denoising for "sample" and "average"; ``samples`` to average; ``guidance`` 1 = none; ``start``
         "noise" or "composite" (the precedent's outcome laid over the query). The same seed gives the same slices.
+        Without ``draw`` a structure model leaves the image black, for who renders it later.
         Raises ``InputError`` for settings that do not fit, and whatever ``progress.step`` raises to cancel.
         """
         if mode not in MODES:
@@ -170,7 +172,7 @@ class PostOpPipeline(DiffusionPipeline):
         guidance = self.config_tree.guidance if guidance is None else guidance
         if mode == "mean":
             target = expected_target(self.denoiser, self.scheduler, triplets, seed, guidance)
-            return _cut(self._finish(triplets, target), place)
+            return _cut(self._finish(triplets, target, draw), place)
         steps = self.config_tree.steps if steps is None else steps
         runs = (4 if samples is None else samples) if mode == "average" else 1
         longest = self.config_tree.train_timesteps
@@ -191,13 +193,13 @@ class PostOpPipeline(DiffusionPipeline):
                 start=self._composite_start(triplets) if start == "composite" else None,
                 on_step=_counting(report, run, runs),
             )
-            drawn.append(self._finish(triplets, target))
+            drawn.append(self._finish(triplets, target, draw))
         return _cut(_mean_of(drawn), place)
 
     @torch.no_grad()
     def tokens(self, triplets: TripletBatch) -> Tensor:
         """The prompt's tokens (B, 2, width): no plan changes them, so that many plans may share them."""
-        placed = Placement.of(self.config_tree.panel, triplets.query_pre).pad_triplets(triplets.to(self.device))
+        placed = Placement.of(self.config_tree.panel, triplets.query_pre).pad_triplets(triplets.to(self.unet.device))
         return self.denoiser.tokens(placed)
 
     @torch.no_grad()
@@ -206,7 +208,7 @@ class PostOpPipeline(DiffusionPipeline):
     ) -> Structure:
         """What mode ``mean`` predicts, before it is drawn; ``tokens`` of the same slices. Only of a structure model."""
         place = Placement.of(self.config_tree.panel, triplets.query_pre)
-        placed = place.pad_triplets(triplets.to(self.device))
+        placed = place.pad_triplets(triplets.to(self.unet.device))
         guidance = self.config_tree.guidance if guidance is None else guidance
         target = expected_target(self.denoiser, self.scheduler, placed, seed, guidance, tokens)
         found = within(decode_structure(target), placed.query_brain)
@@ -215,8 +217,8 @@ class PostOpPipeline(DiffusionPipeline):
     @torch.no_grad()
     def render(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
         """The image (B, 1, y, x) of ``outcome_probability`` (B, 6, y, x), made crisp, and ``shift_mm`` (B, 3, y, x)."""
-        triplets = triplets.to(self.device)
-        structure = Structure(crisp(outcome_probability.to(self.device)), shift_mm.to(self.device))
+        triplets = triplets.to(self.unet.device)
+        structure = Structure(crisp(outcome_probability.to(self.unet.device)), shift_mm.to(self.unet.device))
         return self.renderer.render(triplets, structure)
 
     def refuse_unknown(self, *, plan: bool = False, days: bool = False) -> None:
@@ -228,11 +230,12 @@ class PostOpPipeline(DiffusionPipeline):
             if wanted and not known:
                 raise InputError(f"This model was not trained with a {name}. Choose another model, or leave it out.")
 
-    def _finish(self, triplets: TripletBatch, target: Tensor) -> PredictedSlices:
+    def _finish(self, triplets: TripletBatch, target: Tensor, draw: bool) -> PredictedSlices:
         if self.config_tree.target == "image":
             return PredictedSlices(self.denoiser.to_image(target) * triplets.query_brain)
         structure = within(decode_structure(target), triplets.query_brain)
-        image = self.render(triplets, structure.outcome, structure.shift_mm)
+        black = torch.zeros_like(triplets.query_pre)
+        image = self.render(triplets, structure.outcome, structure.shift_mm) if draw else black
         return PredictedSlices(image, structure.outcome, structure.shift_mm)
 
     def _composite_start(self, triplets: TripletBatch) -> Tensor:

@@ -118,7 +118,10 @@ def predict_case(
         pipe.refuse_unknown(plan=plan is not None, days=days is not None)
     asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
     batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
-    settings = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance, "start": start}
+    settings: dict[str, Any] = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance}
+    settings["start"] = start
+    if pipe.has_renderer:
+        settings["draw"] = False  # it is drawn from the smoothed structure below
     drawn = _drawn(pipe, batches, settings, progress)
     inside, ending = brain > 0, end_taper(chosen, reach)
     shift = smooth_shift(_volume_of_shift(drawn.shift, chosen) * ending[..., None], inside)

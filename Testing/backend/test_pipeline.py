@@ -190,3 +190,10 @@ def test_settings_that_do_not_fit_are_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         pipeline(triplets, **options)
+
+
+def test_without_drawing_the_structure_is_the_same_and_the_image_black(pipeline: PostOpPipeline) -> None:
+    drawn, undrawn = (pipeline(some_triplets(), draw=draw) for draw in (True, False))
+    assert torch.equal(drawn.outcome_probability, undrawn.outcome_probability)
+    assert torch.equal(drawn.shift_mm, undrawn.shift_mm)
+    assert drawn.image.any() and not undrawn.image.any() and undrawn.image.shape == drawn.image.shape
