@@ -21,7 +21,8 @@ from ..triplet_slices import end_taper, slices_with_tumour
 from ..volume_prediction import CasePrediction
 
 MOST_PLANS_HELD = 6
-DEPENDS_ON_THE_OUTCOME = ("cavity_ml",)
+TOLD_WITH_THE_VOLUME = ("cavity_ml", "eloquent")
+"""The first depends on what is predicted; distances to all areas take as long as a slice."""
 
 
 @dataclass
@@ -72,8 +73,8 @@ class HeldPlans:
         plan = plan_of(request, " ".join(request.name.split()) or "plan", patient)
         reach = reach_of(patient.tumour, plan.mask)
         slices = slices_with_tumour(reach, patient.brain)
-        figures = read_out_of_plan(patient, plan.mask, self._first, self._structures)
-        for name in DEPENDS_ON_THE_OUTCOME:
+        figures = read_out_of_plan(patient, plan.mask, self._first, self._structures, areas=())
+        for name in TOLD_WITH_THE_VOLUME:
             del figures[name]
         return HeldPlan(key, plan, slices, end_taper(slices, reach), reach, figures)
 

@@ -1,4 +1,4 @@
-"""One slice under a plan: the network sees it and two neighbours on each side, and all that follows is done in a slab.
+"""One slice under a plan: the network sees it and its neighbours, and all that follows is done in a slab of the brain.
 
 What the steps of ``predict_case`` need of slices further away is taken from the prediction without a plan, so that a
 slice looks as it does in the volume that comes after it (``Testing/backend/test_live_slices.py`` measures how nearly).
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
@@ -27,7 +28,6 @@ from ..outcome_volume import (
     outcome_labels,
     smooth_shift,
     smooth_through_plane,
-    with_visible_tumour,
     without_islands,
 )
 from ..patient import Patient
@@ -36,10 +36,11 @@ from ..triplet_slices import triplet_batch
 from ..volume_prediction import CasePrediction
 from .held_plan import HeldPlan, planned
 
-SMOOTHED_OVER = 2
-"""Slices on each side; what is further away weighs less than a thousandth in the smoothing through planes."""
-SLAB = 8
-"""Slices on each side of the slab; changes and shifts reach no further."""
+SMOOTHED_OVER = 1
+"""Slices on each side that the network is asked for; in the smoothing through planes all others weigh 4 %."""
+SLAB = 6
+"""Slices on each side of the slab; a change is felt over four, and hardly any shift reaches further."""
+AROUND_THE_BRAIN = 3
 
 
 class LivePipeline(Protocol):
@@ -84,13 +85,13 @@ class SlicePredictor:
         self._pipe, self._patient, self._instruction, self._first = pipe, patient, instruction, first
         self._seed, self._guidance, self._asked = seed, guidance, asked
         self._tokens: dict[int, torch.Tensor] = {}
+        self._box = _box_around(patient.brain)
         self._own = _OwnTissue(patient, first.sequence)
 
     def without_plan(self, z: int) -> PredictedSlice:
         """Slice ``z`` of the prediction without a plan."""
         first = self._first
-        near = slice(z, z + 1)
-        image = self._fused(near, first.shift[near], first.synthesised[z], first.change[z])
+        image = self._fused(z, first.shift[z], first.synthesised[z], first.change[z])
         return PredictedSlice(image, np.isin(first.outcome[z], CAVITY_LABELS))
 
     def under(self, held: HeldPlan, z: int) -> PredictedSlice:
@@ -99,20 +100,34 @@ class SlicePredictor:
             return PredictedSlice(self._own.units[z], np.zeros(WORKING_GRID.shape[1:], bool))
         near = range(max(z - SMOOTHED_OVER, 0), min(z + SMOOTHED_OVER, WORKING_GRID.shape[0] - 1) + 1)
         self._ask_the_network(held, [one for one in near if one in held.slices])
-        slab = slice(max(z - SLAB, 0), min(z + SLAB + 1, WORKING_GRID.shape[0]))
-        at = z - slab.start
+        along = slice(max(z - SLAB, 0), min(z + SLAB + 1, WORKING_GRID.shape[0]))
+        at = z - along.start
+        slab = (along, *self._box)
         patient, first = self._patient, self._first
-        brain, tumour, ending = patient.brain[slab] > 0, patient.tumour[slab], held.ending[slab]
-        probability, shift = first.outcome_probability[:, slab].copy(), first.shift[slab].copy()
-        fresh = slice(near.start - slab.start, near.stop - slab.start)
+        brain, ending = patient.brain[slab] > 0, held.ending[along]
+        probability, shift = first.outcome_probability[(slice(None), *slab)].copy(), first.shift[slab].copy()
+        fresh = slice(near.start - along.start, near.stop - along.start)
         probability[:, fresh], shift[fresh] = self._smoothed(held, near)
         probability = without_islands(probability, held.reach[slab])
-        probability = follow_plan(probability, shift, tumour, brain, held.plan.mask[slab])
-        weight = change_weight(outcome_labels(probability) > 0, brain)[at] * np.minimum(2.0 * ending[at], 1.0)
-        synthesised = self._drawn(held, z, probability[:, at], shift[at])
-        told = with_visible_tumour(probability, tumour * brain, shift)
-        image = self._fused(slab, shift, synthesised, weight, at)
-        return PredictedSlice(image, np.isin(outcome_labels(told)[at], CAVITY_LABELS))
+        probability = follow_plan(probability, shift, patient.tumour[slab], brain, held.plan.mask[slab])
+        labels = outcome_labels(probability)
+        weight = change_weight(labels > 0, brain)[at] * np.minimum(2.0 * ending[at], 1.0)
+        whole_shift = self._on_slice(shift[at], 0.0)
+        synthesised = self._drawn(held, z, self._on_slice_of_outcomes(probability[:, at]), whole_shift)
+        image = self._fused(z, whole_shift, synthesised, self._on_slice(weight, 0.0))
+        return PredictedSlice(image, self._on_slice(np.isin(labels[at], CAVITY_LABELS), False))
+
+    def _on_slice(self, part: np.ndarray, outside: float | bool) -> np.ndarray:
+        """``part`` (y, x, ...) of the box around the brain on the whole slice."""
+        whole = np.full((*WORKING_GRID.shape[1:], *part.shape[2:]), outside, part.dtype)
+        whole[self._box] = part
+        return whole
+
+    def _on_slice_of_outcomes(self, part: FloatArray) -> FloatArray:
+        whole = np.zeros((OUTCOME_COUNT, *WORKING_GRID.shape[1:]), np.float32)
+        whole[0] = 1.0
+        whole[(slice(None), *self._box)] = part
+        return whole
 
     def _ask_the_network(self, held: HeldPlan, wanted: list[int]) -> None:
         missing = [z for z in wanted if z not in held.outcomes]
@@ -139,18 +154,16 @@ class SlicePredictor:
         )
 
     def _smoothed(self, held: HeldPlan, near: range) -> tuple[FloatArray, FloatArray]:
-        """Outcome (6, n, y, x) and shift (n, y, x, 3) of the slices ``near``; exact in their middle."""
-        outcome = np.zeros((OUTCOME_COUNT, len(near), *WORKING_GRID.shape[1:]), np.float32)
-        shift = np.zeros((len(near), *WORKING_GRID.shape[1:], 3), np.float32)
+        """Outcome (6, n, y, x) and shift (n, y, x, 3) of the slices ``near`` in the box; best in their middle."""
+        brain = self._patient.brain[(slice(near.start, near.stop), *self._box)] > 0
+        outcome = np.zeros((OUTCOME_COUNT, *brain.shape), np.float32)
+        shift = np.zeros((*brain.shape, 3), np.float32)
         outcome[0] = 1.0
         for at, z in enumerate(near):
             if z in held.outcomes:
-                outcome[:, at], shift[at] = held.outcomes[z], held.shifts[z]
-        ending, brain = held.ending[near.start : near.stop], self._patient.brain[near.start : near.stop] > 0
-        return (
-            smooth_through_plane(ended(outcome, ending), brain),
-            smooth_shift(shift * ending[..., None], brain),
-        )
+                outcome[:, at], shift[at] = held.outcomes[z][(slice(None), *self._box)], held.shifts[z][self._box]
+        ending = held.ending[near.start : near.stop]
+        return smooth_through_plane(ended(outcome, ending), brain), smooth_shift(shift * ending[..., None], brain)
 
     def _drawn(self, held: HeldPlan, z: int, outcome: FloatArray, shift: FloatArray) -> FloatArray:
         with torch.inference_mode():
@@ -161,12 +174,17 @@ class SlicePredictor:
             )
         return drawn[0, 0].float().cpu().numpy()
 
-    def _fused(
-        self, slab: slice, shift: FloatArray, synthesised: FloatArray, weight: FloatArray, at: int = 0
-    ) -> FloatArray:
-        z = slab.start + at
+    def _fused(self, z: int, shift: FloatArray, synthesised: FloatArray, weight: FloatArray) -> FloatArray:
         units = self._patient.window.restore(np.clip(synthesised, 0.0, 1.0))
-        return fuse(self._own.shifted(z, shift[at]), units, weight, self._patient.brain[z])
+        return fuse(self._own.shifted(z, shift), units, weight, self._patient.brain[z])
+
+
+def _box_around(brain: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns that hold the brain (z, y, x) and a few more."""
+    held = [np.flatnonzero(brain.any(axis=axes)) for axes in ((0, 2), (0, 1))]
+    return tuple(
+        slice(max(int(along[0]) - AROUND_THE_BRAIN, 0), int(along[-1]) + 1 + AROUND_THE_BRAIN) for along in held
+    )  # type: ignore[return-value]
 
 
 class _OwnTissue:
@@ -175,8 +193,8 @@ class _OwnTissue:
     def __init__(self, patient: Patient, sequence: str) -> None:
         scan = WORKING_GRID.resample(patient.scan, patient.registration.transform)
         self._brain = (patient.brain > 0).astype(np.float32)
-        self.units = (np.asarray(_array(scan), np.float32) * self._brain).astype(np.float32)
-        self._scan = np.asarray(_array(scan), np.float32)
+        self._scan = sitk.GetArrayFromImage(scan).astype(np.float32)
+        self.units = self._scan * self._brain
         self._deep = within_seam(patient.brain).astype(np.float32)
         self._fluid = float(patient.window.restore(np.asarray(fluid_level(patient.pre, patient.brain, sequence))))
 
@@ -194,9 +212,3 @@ class _OwnTissue:
             )
             own[moved] = beside_fluid(pulled, inside, deep, np.linalg.norm(shift[moved], axis=-1), self._fluid)
         return own
-
-
-def _array(image: Any) -> np.ndarray:
-    import SimpleITK as sitk
-
-    return sitk.GetArrayFromImage(image)

@@ -35,11 +35,18 @@ class Structure:
 
 
 def read_out_of_plan(
-    patient: Patient, mask: np.ndarray, case: CasePrediction, structures: tuple[Structure, ...]
+    patient: Patient,
+    mask: np.ndarray,
+    case: CasePrediction,
+    structures: tuple[Structure, ...],
+    areas: tuple[EloquentArea, ...] | None = None,
 ) -> dict[str, Any]:
-    """The figures of a plan (bool mask on WORKING_GRID) and of ``case``, which follows it, as JSON can hold them."""
+    """The figures of a plan (bool mask on WORKING_GRID) and of ``case``, which follows it, as JSON can hold them.
+
+    ``areas``: the eloquent areas to tell of, all when left out.
+    """
     core = tumour_core(patient.tumour)
-    return _read_out(patient, mask, core & ~mask, case.outcome, structures)
+    return _read_out(patient, mask, core & ~mask, case.outcome, structures, areas)
 
 
 def read_out_without_plan(patient: Patient, case: CasePrediction, structures: tuple[Structure, ...]) -> dict[str, Any]:
@@ -70,7 +77,9 @@ def _read_out(
     left: np.ndarray,
     outcome: LabelArray,
     structures: tuple[Structure, ...],
+    areas: tuple[EloquentArea, ...] | None = None,
 ) -> dict[str, Any]:
+    areas = eloquent_areas() if areas is None else areas
     space = PatientSpace(patient.registration.transform)
     tumour = patient.tumour
     tumour_figures = _tumour_figures(
@@ -86,7 +95,7 @@ def _read_out(
         "cavity_ml": _rounded(space.ml(np.isin(outcome, CAVITY_LABELS))),
         "healthy_taken_ml": _rounded(space.ml(taken & (tumour == 0))),
         "structures": [_beside(one, taken, space) for one in structures],
-        "eloquent": [figures for area in eloquent_areas() if (figures := _within_reach(area, taken, space))],
+        "eloquent": [figures for area in areas if (figures := _within_reach(area, taken, space))],
     }
 
 
