@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...cases.folder_lock import only_writer
 from ...errors import Cancelled, InputError, StorageError
 from ...failures import as_postop_error
 from ...launched import Share, own_share, use_own_gpu
 from ...progress import Progress, SilentProgress
 from ...retrieval.slice_index import SliceIndex
+from ...shipped import user_cache
 from ...worker_processes import in_processes
 from ..demonstration_library import demonstration_library
 from ..patient_prediction import Tools, open_tools
@@ -54,7 +56,7 @@ def predict_batch(request: BatchRequest, progress: Progress) -> dict[str, Any]:
     use_own_gpu(share, request.options.device)
     cases = read_batch(request.table, request.options)
     if request.options.library is None:
-        demonstration_library(progress)
+        _make_demonstration_library(progress)
     progress.stage("Loading the model")
     tools = _tools(request.options.model, request.options.library, request.options.device)
     _make_folder(request.options.out)
@@ -72,6 +74,13 @@ def predict_batch(request: BatchRequest, progress: Progress) -> dict[str, Any]:
             written = time.monotonic()
     rows = state.write_table(cases)
     return _told(request, share, rows, cases, mine)
+
+
+def _make_demonstration_library(progress: Progress) -> None:
+    """One launched process simulates it, and the others wait."""
+    user_cache().mkdir(parents=True, exist_ok=True)
+    with only_writer(user_cache()):
+        demonstration_library(progress)
 
 
 @dataclass(frozen=True)
