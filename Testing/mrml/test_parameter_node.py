@@ -61,6 +61,8 @@ def test_everything_survives_in_a_scene_file(scene: Any, tmp_path: Path) -> None
     parameters.device, parameters.mode, parameters.sequence = Device.CPU, Mode.AVERAGE, Sequence.T1WCE
     parameters.precedents, parameters.samples, parameters.seed = 10, 64, 2**31 - 1
     parameters.resultSpace = ResultSpace.PATIENT
+    parameters.followedCase, parameters.excludedCases, parameters.mapOpacity = "case-0002", ["a", "b"], 35
+    parameters.uncertainty, parameters.noiseSamples = True, 12
     write_scene(tmp_path / "scene.mrb")
     read_scene(tmp_path / "scene.mrb")
     read = parameter_node()
@@ -71,6 +73,8 @@ def test_everything_survives_in_a_scene_file(scene: Any, tmp_path: Path) -> None
     assert read.modelFolder == tmp_path / "a model" and chosenFolder(read.libraryFolder) is None
     assert (read.device, read.mode, read.sequence) == (Device.CPU, Mode.AVERAGE, Sequence.T1WCE)
     assert (read.precedents, read.samples, read.seed) == (10, 64, 2**31 - 1)
+    assert (read.followedCase, list(read.excludedCases), read.mapOpacity) == ("case-0002", ["a", "b"], 35)
+    assert (read.uncertainty, read.noiseSamples) == (True, 12)
     assert read.resultSpace is ResultSpace.PATIENT
 
 

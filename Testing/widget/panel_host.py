@@ -8,7 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-for folder in (ROOT, ROOT / "Testing", ROOT / "PostOpPredictor", ROOT / "Testing" / "widget"):
+for folder in (
+    ROOT,
+    ROOT / "Testing",
+    ROOT / "PostOpPredictor",
+    ROOT / "Testing" / "widget",
+    ROOT / "Testing" / "mrml",
+):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

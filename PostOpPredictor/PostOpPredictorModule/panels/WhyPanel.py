@@ -120,7 +120,7 @@ class WhyPanel:
             wasInfluence = self._maps.volume is not None and self._maps.volume in self._influences()
             self._showCase()
             if wasInfluence:
-                self._onInfluence(True)
+                self._showInfluence()
             self._selected()
 
     def _showCase(self) -> None:
@@ -161,25 +161,31 @@ class WhyPanel:
         where = _("From where tissue lies before surgery to where it is predicted after it.")
         box.toolTip = where if isPossible else _("The arrows are drawn in MNI space only (see 'Show in').")
 
-    def _onInfluence(self, isOn: bool, *_args: Any) -> None:
+    def _onInfluence(self, *_args: Any) -> None:
+        if self._ui.influenceCheckBox.checked:
+            self._showInfluence()
+        else:
+            self._maps.remove()
+
+    def _showInfluence(self) -> None:
         case = self._case()
         influence = getattr(case, "influence", None)
-        if not isOn or influence is None:
+        if influence is None:
             self._maps.remove()
             return
         look = mapLooks()["influence"]
         self._maps.show(self._nodes, influence, look.title.format(rank=case.rank), look.labelFormat)
 
-    def _onGenerated(self, isOn: bool, *_args: Any) -> None:
-        if not isOn:
+    def _onGenerated(self, *_args: Any) -> None:
+        if not self._ui.generatedCheckBox.checked:
             self._maps.remove()
             return
         look = mapLooks()["generated"]
         self._maps.show(self._nodes, self._nodes.generated, look.title, look.labelFormat)
 
-    def _onShift(self, isOn: bool, *_args: Any) -> None:
+    def _onShift(self, *_args: Any) -> None:
         if self._nodes is not None and self._nodes.shift is not None:
-            showGlyphs(self._nodes.shift, bool(isOn))
+            showGlyphs(self._nodes.shift, bool(self._ui.shiftCheckBox.checked))
 
 
 def caseText(case: Any) -> str:
