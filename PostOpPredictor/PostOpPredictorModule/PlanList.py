@@ -92,7 +92,7 @@ class ResectionPlan:
         else:
             text = _("takes the tumour but {margin:g} mm of its rim").format(margin=-self.marginMm)
         left = [
-            _("{distance:g} mm of '{segment}'").format(distance=one.distanceMm, segment=one.segment.name)
+            _("{distance:g} mm around '{segment}'").format(distance=one.distanceMm, segment=one.segment.name)
             for one in self.spared
         ]
         return text + _(", leaves {what}").format(what=", ".join(left)) if left else text
@@ -159,6 +159,13 @@ class PlanList:
     def changed(self, index: int, plan: ResectionPlan) -> PlanList:
         """With ``plan`` in the place of the plan ``index``."""
         return replace(self, plans=(*self.plans[:index], plan, *self.plans[index + 1 :]))
+
+    def measuring(self, segment: SegmentReference, wanted: bool) -> PlanList:
+        """With or without the distance to ``segment``; raises ``ValueError`` when there are too many of them."""
+        kept = tuple(one for one in self.structures if one != segment)
+        if wanted and len(kept) >= MOST_STRUCTURES:
+            raise ValueError(_("The distance to at most {most} structures is told.").format(most=MOST_STRUCTURES))
+        return replace(self, structures=(*kept, segment) if wanted else kept)
 
     def withDays(self, days: Sequence[float]) -> PlanList:
         """With these days after surgery, sorted, each once; raises ``ValueError`` beyond 0 to 365 or more than 24."""

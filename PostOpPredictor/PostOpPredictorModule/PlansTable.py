@@ -189,6 +189,22 @@ def planSentences(row: PlanFigures) -> list[str]:
     return lines
 
 
+def readOutSentence(readOut: Mapping[str, Any]) -> str:
+    """The main figures of one read-out in a line; empty where none is known."""
+    row = PlanFigures(NO_PLAN, "", "", readOut)
+    parts = [
+        text.format(value=row.value(name))
+        for name, text in (
+            ("plan_ml", _("Plan {value:.1f} ml")),
+            ("resected_ml", _("resects {value:.1f} ml")),
+            ("residual_ml", _("leaves {value:.1f} ml of tumour")),
+            ("eor_percent", _("EOR {value:.0f} %")),
+        )
+        if not math.isnan(row.value(name))
+    ]
+    return ", ".join(parts)
+
+
 def _structureSentence(structure: Mapping[str, Any]) -> str:
     overlap, distance = structure.get("overlap_ml") or 0.0, structure.get("distance_mm")
     if overlap >= LEAST_OVERLAP_ML:

@@ -15,6 +15,7 @@ from .CompareOutlines import freeSavedDisplays
 from .CompareView import CompareView
 from .Errors import PredictionError
 from .Installation import Installer, SlicerInstaller
+from .LivePreview import LivePreview
 from .Logic import PostOpPredictorLogic
 from .MapOverlay import MapOverlay
 from .panels.DevicePanel import DevicePanel, troubleText
@@ -26,6 +27,8 @@ from .panels.OptionsPanel import OptionsPanel
 from .panels.ResultsPanel import ResultsPanel
 from .panels.RunPanel import RunPanel
 from .panels.SetUpPanel import SetUpPanel
+from .panels.TimePanel import TimePanel
+from .panels.WhatIfPanel import WhatIfPanel
 from .panels.WhyPanel import WhyPanel
 from .PredictionRun import RunCallbacks
 from .ResultAttributes import ROLE
@@ -45,7 +48,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
     """One prediction at a time; the panel stays usable while it runs, also from other modules.
 
     A second click on the button cancels. Closing the scene stops a prediction; reloading the module and leaving
-    Slicer stop every run. ``logicFactory``, ``compareViewFactory`` and ``installer`` are for tests.
+    Slicer stop every run. ``logicFactory``, ``compareViewFactory``, ``installer`` and
+    ``livePreviewFactory`` are for tests.
     """
 
     def __init__(
@@ -55,8 +59,10 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         logicFactory: Callable[[], Any] = PostOpPredictorLogic,
         compareViewFactory: Callable[..., Any] = CompareView,
         installer: Installer | None = None,
+        livePreviewFactory: Callable[..., Any] = LivePreview,
     ) -> None:
         self._logicFactory, self._compareViewFactory = logicFactory, compareViewFactory
+        self._livePreviewFactory = livePreviewFactory
         self._installer = installer or SlicerInstaller()
         self._parameterNode: Any = None
         self._guiTag: Any = None
@@ -72,7 +78,12 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/PostOpPredictor.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
-        for name, section in (("Why", self.ui.whyCollapsibleButton), ("HowSure", self.ui.howSureCollapsibleButton)):
+        for name, section in (
+            ("Why", self.ui.whyCollapsibleButton),
+            ("HowSure", self.ui.howSureCollapsibleButton),
+            ("WhatIf", self.ui.whatIfCollapsibleButton),
+            ("ThroughTime", self.ui.timeCollapsibleButton),
+        ):
             section.layout().addWidget(slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui")))
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
@@ -94,7 +105,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.compareView.reset()
         self.setParameterNode(None)
         self.removeObservers()
-        for panel in (self.inputsPanel, self.setUpPanel, self.foldersPanel, self.runPanel, self.resultsPanel):
+        inner = (self.inputsPanel, self.setUpPanel, self.foldersPanel, self.runPanel)
+        for panel in (*inner, self.whatIfPanel, self.resultsPanel):
             panel.cleanup()
 
     def enter(self) -> None:
@@ -147,6 +159,13 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._maps = MapOverlay()
         self.whyPanel = WhyPanel(ui, self._maps, self._predictAgain, lambda: self.resultsPanel.precedentsSelected())
         self.howSurePanel = HowSurePanel(ui, self._maps, self._predictAgain)
+        self.livePreview = self._livePreviewFactory(lambda: self.compareView.sliceOffsetMm(), self._onLiveChanged)
+        inputs, settings = self.inputsPanel.inputs, self.optionsPanel.settings
+        self.whatIfPanel: WhatIfPanel | None = None
+        self.whatIfPanel = WhatIfPanel(
+            ui, self.compareView, self.livePreview, self.messages, inputs, settings, self._start
+        )
+        self.timePanel = TimePanel(ui, settings, self._start)
         self.resultsPanel = ResultsPanel(
             ui,
             self.logic,
@@ -154,14 +173,14 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
             self.messages,
             self.messages.clear,
             self._maps,
-            (self.whyPanel, self.howSurePanel),
+            (self.whyPanel, self.howSurePanel, self.whatIfPanel, self.timePanel),
             self.whyPanel.ranks,
             self.whyPanel.placed,
         )
 
     def _panelsOfParameters(self) -> tuple[Any, ...]:
         inner = (self.inputsPanel, self.optionsPanel, self.setUpPanel, self.foldersPanel)
-        return (*inner, self.whyPanel, self.howSurePanel, self.resultsPanel)
+        return (*inner, self.whatIfPanel, self.timePanel, self.whyPanel, self.howSurePanel, self.resultsPanel)
 
     def _disconnectGui(self) -> None:
         if self._parameterNode is not None and self._guiTag is not None:
@@ -197,6 +216,10 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
     def _onCompareChanged(self) -> None:
         self.resultsPanel.compareChanged()
 
+    def _onLiveChanged(self) -> None:
+        if self.whatIfPanel is not None:
+            self.whatIfPanel.liveChanged()
+
     def _onSetUpChanged(self) -> None:
         self.foldersPanel.update()
         self._lock()
@@ -210,8 +233,9 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         reason = self._reason()
         self.runPanel.setReason(reason)
         again = _("A prediction is running.") if self._run is not None else reason
-        self.whyPanel.setReason(again)
-        self.howSurePanel.setReason(again)
+        for panel in (self.whyPanel, self.howSurePanel, self.timePanel):
+            panel.setReason(again)
+        self.whatIfPanel.setReason(again, reason)
 
     def _reason(self) -> str:
         return self.setUpPanel.reason() or self.inputsPanel.reason()

@@ -112,6 +112,7 @@ class FakeCompareView:
 
     def __init__(self) -> None:
         self.isShown = False
+        self.columns: tuple[Any, ...] = ()
         self.calls: list[tuple[Any, ...]] = []
         self.problem: Exception | None = None
         self.whenChanged: Callable[[], None] = lambda: None
@@ -127,6 +128,21 @@ class FakeCompareView:
         self.isShown = True
         self.calls.append(("show", nodes, list(precedents)))
 
+    def showPlans(self, nodes: Any, columns: Any = None) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.isShown, self.columns = True, tuple(columns)
+        self.calls.append(("showPlans", nodes, list(columns)))
+
+    def showLive(self, live: Any) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.isShown = True
+        self.calls.append(("showLive", live))
+
+    def sliceOffsetMm(self) -> float | None:
+        return None
+
     def setPrecedents(self, ranks: Any) -> None:
         self.calls.append(("setPrecedents", list(ranks)))
 
@@ -137,8 +153,41 @@ class FakeCompareView:
         self.calls.append(("setReveal", amount))
 
     def reset(self) -> None:
-        self.isShown = False
+        self.isShown, self.columns = False, ()
         self.calls.append(("reset",))
+
+
+class FakeLivePreview:
+    """Records what it is asked; the test says what came of it through ``tell``."""
+
+    def __init__(self, whereToLook: Callable[[], float | None], changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self.isRunning = self.isReady = False
+        self.sentence, self.readOut, self.nodes = "", {}, None
+        self.starts: list[tuple[Any, ...]] = []
+        self.plans: list[Any] = []
+        self.refusal: Exception | None = None
+        self.cleanups = 0
+
+    def start(self, inputs: Any, settings: Any, structures: Any = ()) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.starts.append((inputs, settings, list(structures)))
+        self.tell("Getting the patient ready ...", isRunning=True)
+
+    def setPlan(self, plan: Any) -> None:
+        self.plans.append(plan)
+
+    def stop(self, sentence: str = "") -> None:
+        self.tell(sentence, isRunning=False, isReady=False, readOut={}, nodes=None)
+
+    def tell(self, sentence: str, **state: Any) -> None:
+        """Say this, and be in this state."""
+        vars(self).update(state, sentence=sentence)
+        self._changed()
+
+    def cleanup(self) -> None:
+        self.cleanups += 1
 
 
 class RecordingInstaller:

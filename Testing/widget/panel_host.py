@@ -62,13 +62,18 @@ def new_panel(logic: Any, compare_view: Any, installer: Any) -> Any:
     """The widget as Slicer makes it: constructed with a parent, then set up."""
     import qt
     import slicer
+    from panel_fakes import FakeLivePreview
     from PostOpPredictorModule.Widget import PostOpPredictorWidget
 
     parent = slicer.qMRMLWidget()
     parent.setLayout(qt.QVBoxLayout())
     parent.layout().setContentsMargins(0, 0, 0, 0)
     widget = PostOpPredictorWidget(
-        parent, logicFactory=lambda: logic, compareViewFactory=compare_view.made, installer=installer
+        parent,
+        logicFactory=lambda: logic,
+        compareViewFactory=compare_view.made,
+        installer=installer,
+        livePreviewFactory=FakeLivePreview,
     )
     widget.setup()
     parent._entered = True

@@ -150,7 +150,6 @@ def done_with(prediction: Path) -> Callable[[Path], Drawing]:
 
 def how_sure_and_why(folder: Path) -> Drawing:
     """A prediction with everything that was asked for, all of its sections open; the numbers are made up."""
-    sys.path.insert(0, str(panel_host.ROOT / "Testing" / "mrml"))
     from written_result import written_result
 
     drawing = ready(folder)
@@ -165,9 +164,77 @@ def how_sure_and_why(folder: Path) -> Drawing:
     return drawing
 
 
+def what_if(folder: Path) -> Drawing:
+    """Plans and days that are asked for, the live preview, and what came out for two plans and some days."""
+    from written_result import written_result
+
+    drawing = ready(folder)
+    ui = drawing.widget.ui
+    for section in ("inputs", "results", "why", "howSure"):
+        getattr(ui, f"{section}CollapsibleButton").collapsed = True
+    for section in ("whatIf", "time"):
+        getattr(ui, f"{section}CollapsibleButton").collapsed = False
+    for margin in (0, 6):
+        ui.addPlanButton.click()
+        ui.marginSlider.value = margin
+    _tick(ui.structuresTable, 3, 1)
+    _tick(ui.structuresTable, 3, 2)
+    ui.usualDaysButton.click()
+    ui.livePreviewButton.click()
+    figures = {"plan_ml": 41.2, "resected_ml": 30.1, "residual_ml": 1.3, "eor_percent": 96.0}
+    said = "This slice in 0.3 s; the whole brain follows ..."
+    drawing.widget.livePreview.tell(said, isReady=True, readOut=figures)
+    ui.predictButton.click()
+    result = written_result(folder / "written", **_PLANS).added(drawing.widget.logic.getParameterNode().inputVolume)
+    drawing.logic.inScene.append(result)
+    drawing.logic.runs[-1].finish(result)
+    for section in ("results", "why", "howSure"):
+        getattr(ui, f"{section}CollapsibleButton").collapsed = True
+    return drawing
+
+
+_READ_OUT = {
+    "resected_ml": 28.0,
+    "residual_ml": 3.4,
+    "residual_enhancing_ml": 0.4,
+    "residual_non_enhancing_ml": 3.0,
+    "eor_percent": 89.2,
+    "rano_class": "3",
+    "cavity_ml": 29.1,
+    "healthy_taken_ml": 1.5,
+    "structures": [{"name": "Motor tract", "distance_mm": 6.2, "overlap_ml": 0.0}],
+    "eloquent": [{"region": "Precentral gyrus L", "overlap_ml": 0.6, "percent_of_region": 4.1, "distance_mm": 0.0}],
+}
+_WIDE = {
+    **_READ_OUT,
+    "residual_ml": 0.2,
+    "eor_percent": 99.4,
+    "rano_class": "1",
+    "cavity_ml": 41.0,
+    "healthy_taken_ml": 11.9,
+}
+_PLANS = {
+    "plans": [
+        {"number": 1, "name": "Plan 1", "description": "the tumour core", "read_out": _READ_OUT, "warnings": []},
+        {
+            "number": 2,
+            "name": "Plan 2",
+            "description": "the tumour core and 3 mm around it",
+            "read_out": _WIDE,
+            "warnings": ["The plan takes 11.9 ml beyond the tumour."],
+        },
+    ]
+}
+
+
+def _tick(table: Any, row: int, column: int) -> None:
+    import qt
+
+    table.item(row, column).setCheckState(qt.Qt.Checked)
+
+
 def weak_case(folder: Path) -> Drawing:
     """A prediction after a case that is hardly similar, chosen by hand, without maps."""
-    sys.path.insert(0, str(panel_host.ROOT / "Testing" / "mrml"))
     from written_result import plain_result
 
     drawing = ready(folder)
@@ -233,6 +300,7 @@ STATES: dict[str, Callable[[Path], Drawing]] = {
         running,
         done,
         how_sure_and_why,
+        what_if,
         weak_case,
         no_similar_case,
         out_of_memory,
