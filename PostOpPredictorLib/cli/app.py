@@ -17,7 +17,7 @@ from ..json_lines import JsonLines, only_json_on_stdout
 
 COMMANDS = (
     *("demo", "predict", "batch", "register", "retrieve", "library", "model", "train"),
-    *("evaluate", "benchmark", "doctor", "run"),
+    *("evaluate", "calibrate", "benchmark", "doctor", "run"),
 )
 
 app = typer.Typer(

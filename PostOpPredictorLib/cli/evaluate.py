@@ -60,6 +60,9 @@ def evaluate(
     samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, help="Processes at once on this computer.")] = 1,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Check the model's intervals instead, on its calibration's sequences.")
+    ] = False,
     json_lines: JsonLines = False,
     **options: Any,
 ) -> None:
@@ -68,6 +71,9 @@ def evaluate(
     from ..evaluation.evaluate import evaluate as work_through
     from ..evaluation.pools import Pool
 
+    if calibration:
+        _check_calibration(library, model, out, work, device, json_lines, measuring_fields(**options))
+        return
     names = {PoolChoice.OWN: Pool.OWN, PoolChoice.WHOLE: Pool.WHOLE}
     request = EvaluationRequest(
         library=library,
@@ -86,6 +92,29 @@ def evaluate(
         **measuring_fields(**options),
     )
     run_command(work_through, request, json_lines, _summary)
+
+
+def _check_calibration(
+    library: Path,
+    model: Path | None,
+    out: Path,
+    work: Path | None,
+    device: str,
+    json_lines: bool,
+    fields: Mapping[str, Any],
+) -> None:
+    """The same patients, asked whether the intervals hold; options that do not matter to it are not looked at."""
+    from ..evaluation.calibration_check import CheckRequest, check_calibration
+
+    matter = {name: fields[name] for name in ("split", "limit", "seed", "resamples", "command")}
+    request = CheckRequest(library=library, model=model, out=out, work=work, device=device, **matter)
+    run_command(check_calibration, request, json_lines, _calibration_summary)
+
+
+def _calibration_summary(result: Mapping[str, Any]) -> str:
+    written = ", ".join(str(result[key]) for key in ("markdown", "json", "figure"))
+    correlation = "n/a" if result["correlation"] is None else f"{result['correlation']:.2f}"
+    return f"{result['table']}\nCorrelation of spread and error: {correlation}\nWritten: {written}"
 
 
 def _summary(result: Mapping[str, Any]) -> str:

@@ -183,5 +183,6 @@ def test_spread_is_that_of_numpy() -> None:
     assert not spread.deviation().any()
     for image in images:
         spread.add(image)
-    np.testing.assert_allclose(spread.deviation(), images.std(axis=0, ddof=1), atol=1e-6)
+    of_four_normal_values = 0.9213  # how much too small their standard deviation is on average, by the tables
+    np.testing.assert_allclose(spread.deviation(), images.std(axis=0, ddof=1) / of_four_normal_values, atol=1e-4)
     assert not spread.deviation()[0].any(), "equal images have exactly no spread"

@@ -6,6 +6,7 @@ over precedents is what depends on whom it follows (a surgeon's way, the place o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,10 @@ from ..outcome_volume import CAVITY_LABELS
 from ..volume_prediction import CasePrediction
 
 NOISE_STEPS = 5
-"""Denoising steps of a sample, where none are asked for: ten cost half as much again and spread no wider."""
+"""Denoising steps of a sample, where none are asked for: ten cost half as much again."""
+
+MOVED_MM = 1.0
+"""Tissue that moves by less than this (a voxel is 1.5 mm) is the patient's own, and stays as it is."""
 
 Predict = Callable[..., CasePrediction]
 """``predict(instruction, progress, **changes)``: the same patient, as ``Asked.again`` does it."""
@@ -29,7 +33,10 @@ Read = Callable[[], Instruction]
 
 @dataclass
 class RunningSpread:
-    """Standard deviation (n - 1) of images that come one after another and need not be kept (Welford)."""
+    """Standard deviation of images that come one after another and need not be kept (Welford's way).
+
+    It is divided by what a few normal values underestimate it, so that spreads of few and of many images compare.
+    """
 
     count: int = 0
     _mean: np.ndarray = field(default_factory=lambda: np.zeros(WORKING_GRID.shape, np.float64))
@@ -46,9 +53,14 @@ class RunningSpread:
         """The standard deviation, float32; 0 for fewer than two images, and exactly 0 where all were equal."""
         if self.count < 2:
             return np.zeros(WORKING_GRID.shape, np.float32)
-        spread = np.sqrt(np.maximum(self._squares, 0.0) / (self.count - 1)).astype(np.float32)
+        spread = np.sqrt(np.maximum(self._squares, 0.0) / (self.count - 1)) / _shortfall(self.count)
         spread[spread < 1e-6] = 0.0
-        return spread
+        return spread.astype(np.float32)
+
+
+def _shortfall(count: int) -> float:
+    """The mean of the standard deviation (n - 1) of so many normal values, of the true one (c4 in quality control)."""
+    return math.sqrt(2.0 / (count - 1)) * math.gamma(count / 2.0) / math.gamma((count - 1) / 2.0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,8 @@ class Member:
 @dataclass(frozen=True)
 class Ensemble:
     """Arrays (z, y, x) on WORKING_GRID. ``noise`` and ``precedents``: standard deviations of the brightness, of [0, 1];
-    ``changeable``: where any prediction is not the patient's own scan, bool; ``members``: one for each precedent.
+    ``changeable``: where any prediction is generated, or one after a precedent moves tissue by ``MOVED_MM``, bool;
+    ``members``: one for each precedent.
     """
 
     noise: FloatArray
@@ -104,25 +117,25 @@ def ensemble_of(
     """
     counted = _Counted(progress, noise_samples + len(precedents))
     noise, over_precedents = RunningSpread(), RunningSpread()
-    changeable = _changeable(prediction)
+    changeable = (prediction.change > 0) | _moved(prediction)
     members = []
     for read in precedents:
         case = prediction if read is None else predict(read(), counted)
         over_precedents.add(case.image)
-        changeable |= _changeable(case)
+        changeable |= (case.change > 0) | _moved(case)
         members.append(Member.of(case))
         counted.one_more()
     for sample in range(noise_samples):
         case = predict(followed, counted, mode="sample", steps=steps or NOISE_STEPS, seed=seed + sample)
         noise.add(case.image)
-        changeable |= _changeable(case)
+        changeable |= case.change > 0  # not where it moved: one sample's shift trembles in the whole brain
         counted.one_more()
     own = members or [Member.of(prediction)]
     return Ensemble(noise.deviation() * changeable, over_precedents.deviation() * changeable, changeable, tuple(own))
 
 
-def _changeable(case: CasePrediction) -> np.ndarray:
-    return (case.change > 0) | np.any(case.shift != 0, axis=-1)
+def _moved(case: CasePrediction) -> np.ndarray:
+    return np.linalg.norm(case.shift, axis=-1) >= MOVED_MM
 
 
 class _Counted:

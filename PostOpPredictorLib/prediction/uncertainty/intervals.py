@@ -14,8 +14,11 @@ from ..request import PredictionRequest
 from .ensemble import NOISE_STEPS, Ensemble
 
 WRITTEN_LEVEL = 0.9
-MATCHED = ("mode", "steps", "samples", "guidance", "start", "k", "noise_samples", "retrieval", "per")
-"""What decides how wide the spread is: intervals hold for predictions that were made as the calibrated ones were."""
+MATCHED = ("mode", "steps", "samples", "guidance", "start", "noise_steps", "retrieval", "per")
+AT_LEAST = ("k", "noise_samples")
+"""What decides how wide the spread is: intervals hold for predictions that were made as the calibrated ones were.
+
+More precedents or samples than there were then steady the spread; fewer make it too uncertain."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ def half_width(spread: np.ndarray, floor: float, scale: float) -> np.ndarray:
 
 
 def settings_of(request: PredictionRequest) -> dict[str, Any]:
-    """The settings of ``MATCHED`` and of the noise samples, as JSON holds them."""
-    return {name: getattr(request, name) for name in MATCHED} | {"noise_steps": request.steps or NOISE_STEPS}
+    """The settings of ``MATCHED`` and ``AT_LEAST``, as JSON holds them."""
+    named = {name: getattr(request, name) for name in (*MATCHED, *AT_LEAST) if name != "noise_steps"}
+    return named | {"noise_steps": request.steps or NOISE_STEPS}
 
 
 def intervals_for(
@@ -72,6 +76,8 @@ def _other_than_calibrated(
     if sequence not in calibrated.get("sequences", ()):
         return f"the calibration knows no {sequence} scans"
     for name, value in settings_of(request).items():
-        if calibrated.get(name) != value:
-            return f"the calibration was made with {name} {calibrated.get(name)}, not {value}"
+        known = calibrated.get(name)
+        enough = name in AT_LEAST and isinstance(known, int) and value >= known
+        if known != value and not enough:
+            return f"the calibration was made with {name} {known}, not {value}"
     return ""

@@ -45,8 +45,8 @@ def how_sure(asked: Asked, progress: Progress) -> Answer | None:
         steps=request.steps,
         seed=request.seed,
     )
-    alone = asked.again(None, progress).cavity_probability if len(precedents) == 1 else None
-    owed = influences([member.cavity for member in ensemble.members], alone) if precedents else ()
+    alone = asked.again(None, progress).cavity_probability * ensemble.changeable if len(precedents) == 1 else None
+    owed = influences([member.cavity * ensemble.changeable for member in ensemble.members], alone) if precedents else ()
     calibration, reason = calibration_of(asked)
     sequence = asked.prediction.sequence.sequence
     intervals = intervals_for(request, sequence, len(precedents), calibration, reason)
