@@ -30,6 +30,8 @@ NEEDED = (
     "safetensors",
     "nilearn",
     "matplotlib",
+    "contourpy",
+    "jinja2",
 )
 GIB = 1024**3
 DISK_NEEDED = 2 * GIB

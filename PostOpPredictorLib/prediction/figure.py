@@ -73,8 +73,8 @@ def draw_planes(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    box = _box(_lps(brain) > 0)
-    centre = _thickest(_lps(focus) > 0)
+    box = box_around(lps_array(brain) > 0)
+    centre = thickest(lps_array(focus) > 0)
     inside = tuple(slice(low, high) for low, high in box)
     offset = tuple(at - low for at, (low, _) in zip(centre, box, strict=True))
     depth, height, width = (high - low for low, high in box)
@@ -108,8 +108,8 @@ class _Volumes:
 
     @classmethod
     def of(cls, column: Column, inside: tuple[slice, ...]) -> _Volumes:
-        image = None if column.image is None else _lps(column.image)[inside]
-        return cls(image, tuple((_lps(outline.mask)[inside] > 0, outline.colour) for outline in column.outlines))
+        image = None if column.image is None else lps_array(column.image)[inside]
+        return cls(image, tuple((lps_array(outline.mask)[inside] > 0, outline.colour) for outline in column.outlines))
 
 
 def _draw_cell(axes: Axes, plane: Plane, volumes: _Volumes, centre: tuple[int, ...], side: int, is_first: bool) -> None:
@@ -159,12 +159,12 @@ def _legend(figure: Any, columns: Sequence[Column], width: float, height: float)
         x -= text.get_window_extent(figure.canvas.get_renderer()).width / (width * figure.dpi) + 0.15 / width
 
 
-def _lps(image: sitk.Image) -> np.ndarray:
+def lps_array(image: sitk.Image) -> np.ndarray:
     """Array (z, y, x) whose x grows to the left, y to the back and z up, whatever the grid's own axes are."""
     return sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS"))
 
 
-def _box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+def box_around(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
     sides = []
     for axis, size in enumerate(mask.shape):
         held = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -173,7 +173,7 @@ def _box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
     return tuple(sides)
 
 
-def _thickest(mask: np.ndarray) -> tuple[int, int, int]:
+def thickest(mask: np.ndarray) -> tuple[int, int, int]:
     """For each axis the slice that holds most of ``mask``; the middle of the volume where it is empty."""
     if not mask.any():
         return mask.shape[0] // 2, mask.shape[1] // 2, mask.shape[2] // 2

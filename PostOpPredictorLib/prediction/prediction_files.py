@@ -18,6 +18,8 @@ from .outcome_images import cavity_in_patient_space, cavity_on_template, outcome
 from .output_folder import PROVENANCE, write_plain, write_synthetic
 from .patient_prediction import PatientPrediction
 from .prediction_figure import draw_prediction
+from .report.finished import Finished
+from .report.written import REPORT, write_report
 from .upsampling import on_template
 
 JSON_INDENT = 2
@@ -51,12 +53,15 @@ def write_prediction(
     texts: tuple[str, str],
     progress: Progress,
     answers: Mapping[str, Answer],
+    *,
+    with_report: bool = False,
 ) -> dict[str, str]:
     """Write everything into the existing ``folder``; returns the file names by what they are.
 
-    ``texts``: the figure's header lines. ``provenance`` is asked last, so that it knows how long everything took.
+    ``texts``: the figure's header lines. ``provenance`` is asked last, so that it knows how long everything took; only
+    the report, which shows it, is written after it.
     """
-    names = file_names(prediction.sequence.sequence, bool(np.any(prediction.case.shift)))
+    names = file_names(prediction.sequence.sequence, bool(np.any(prediction.case.shift))) | file_names_of(answers)
     progress.stage("Writing the prediction")
     tasks: list[Callable[[], None]] = [
         *_image_tasks(folder, prediction, names),
@@ -70,7 +75,11 @@ def write_prediction(
         progress.step(number, len(tasks))
         task()
     progress.step(len(tasks), len(tasks))
-    return names | file_names_of(answers)
+    if not with_report:
+        return names
+    records = (json.loads((folder / names[kind]).read_text(encoding="utf-8")) for kind in ("provenance", "precedents"))
+    write_report(folder / REPORT, Finished(folder, names, prediction, *records), progress)
+    return names | {"report": REPORT}
 
 
 def _writing_answer(folder: Path, file: AnswerFile) -> Callable[[], None]:

@@ -17,6 +17,7 @@ from .precedents import precedents_record
 from .prediction_files import write_prediction
 from .provenance import StageTimes, provenance_record
 from .questions import answers_of
+from .report.written import REPORT
 from .request import PredictionRequest, PredictionResult
 from .volume_prediction import Pipeline
 
@@ -57,6 +58,7 @@ def write_result(
     """Write what was predicted into ``folder``, with the answers to what else was asked, and tell what is in it."""
     answers = answers or {}
     summary = summary_of(prediction) | {name: answer.summary for name, answer in answers.items()}
+    summary |= {"report": {"file": REPORT}} if request.report else {}
     with whole_folder(folder, replace=folder.exists()) as temporary:
         names = write_prediction(
             temporary,
@@ -66,6 +68,7 @@ def write_result(
             figure_texts(prediction, request),
             progress,
             answers,
+            with_report=request.report,
         )
     return PredictionResult(folder, {kind: folder / name for kind, name in names.items()}, summary)
 

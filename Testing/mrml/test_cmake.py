@@ -52,7 +52,8 @@ def files_in(folder: Path) -> set[str]:
 def files_to_ship(source: Path) -> set[str]:
     """What must lie in Slicer's folder of scripted modules, by what is on disk."""
     module = {name for name in files_in(source / "PostOpPredictor") if Path(name).name != "CMakeLists.txt"}
-    library = {f"PostOpPredictorLib/{name}" for name in files_in(source / "PostOpPredictorLib") if name.endswith(".py")}
+    backend = {name for name in files_in(source / "PostOpPredictorLib") if name != "CMakeLists.txt"}
+    library = {f"PostOpPredictorLib/{name}" for name in backend}
     shared = {
         f"Resources/{folder}/{name}" for folder in SHIPPED_RESOURCES for name in files_in(source / "Resources" / folder)
     }
