@@ -19,6 +19,7 @@ from .provenance import StageTimes, provenance_record
 from .questions import answers_of
 from .report.written import REPORT
 from .request import PredictionRequest, PredictionResult
+from .time_series import refuse_times_without_a_model
 from .volume_prediction import Pipeline
 
 
@@ -37,6 +38,7 @@ def predict(
     folder = _checked_folder(request)
     tools = tools or open_tools(request, timed, load)
     refuse_impossible_more(request, tools)
+    refuse_times_without_a_model(request, tools)
     prediction = predict_patient(request, tools, timed)
     answers = answers_of(Asked(request, tools, prediction), timed)
     return write_result(folder, request, tools, prediction, timed, answers)

@@ -7,6 +7,7 @@ from .asked import Answer, Asked, Question
 from .more_sequences import more_sequences
 from .plans.question import answer_plans, answer_without_plan
 from .shift_answer import how_it_moves
+from .time_series import how_it_heals
 from .uncertainty.question import how_sure
 from .uncertainty.similarity import how_similar
 
@@ -17,6 +18,7 @@ QUESTIONS: tuple[Question, ...] = (
     how_sure,
     answer_without_plan,
     answer_plans,
+    how_it_heals,
 )
 
 

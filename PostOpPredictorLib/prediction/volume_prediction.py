@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -93,6 +93,7 @@ def predict_case(
     days: float | None = None,
     own_institution: bool = False,
     slices: Sequence[int] | None = None,
+    settle: Callable[[FloatArray], FloatArray] | None = None,
     progress: Progress | None = None,
 ) -> CasePrediction:
     """Predict the whole post-operative volume of one patient.
@@ -100,7 +101,8 @@ def predict_case(
     ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are (z, y, x) on WORKING_GRID; ``precedent`` None means
     "no similar case". ``plan`` uint8 (z, y, x): 1 where tissue is to be taken, and the prediction follows
     it; ``days`` since surgery; ``own_institution``: whether the precedent was operated where the patient will be.
-    ``slices`` (indices along z) defaults to all that hold tumour or plan and a margin. The same ``seed`` gives the same
+    ``slices`` (indices along z) defaults to all that hold tumour or plan and a margin. ``settle`` has the last word on
+    a structure model's outcome probabilities (6, z, y, x), before they are drawn. The same ``seed`` gives the same
     volume. Raises ``InputError`` for a plan or a time that the model does not know, and for a sequence whose fluid is
     bright where the model draws images only: it tells the cavity by dark fluid.
     """
@@ -137,6 +139,8 @@ def predict_case(
         probability = without_islands(smooth_through_plane(told, inside), reach)
         if plan is not None:
             probability = follow_plan(probability, shift, tumour, inside, plan)
+        if settle is not None:
+            probability = settle(probability)
         drawn_outcome = np.ascontiguousarray(probability[:, list(chosen)].swapaxes(0, 1))
         synthesised = (
             _rendered(pipe, batches, parts, drawn_outcome, shift, progress)
