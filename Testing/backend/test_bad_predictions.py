@@ -195,7 +195,7 @@ def wrong_preset(bench: Bench) -> dict[str, Any]:
 
 
 def unknown_sequence(bench: Bench) -> dict[str, Any]:
-    return {"sequence": "FLAIR"}
+    return {"sequence": "PDw"}
 
 
 def test_a_useless_file_is_refused_before_a_library_is_simulated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
