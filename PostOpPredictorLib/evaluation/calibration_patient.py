@@ -35,8 +35,9 @@ VOXELS = 4000
 @dataclass(frozen=True)
 class PatientMeasures:
     """``error``, ``noise`` and ``precedents``: |predicted - true| brightness and the two spreads at the same voxels
-    that can change, of [0, 1]. ``trials``: (IoU, cavity overlap) for each precedent that was followed; ``alone``: the
-    overlap without one. ``missed``: share of the truly changed voxels that lie where nothing was said to change.
+    that can change, of [0, 1]. ``trials``: (IoU, cavity's Dice) for each precedent that was followed, the most similar
+    one first; ``alone``: the Dice without one. ``missed``: share of the truly changed voxels that lie where nothing was
+    said to change.
     """
 
     error: np.ndarray
@@ -123,11 +124,11 @@ def _block(case_id: str, slices: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _overlap(probability: np.ndarray, query: QueryCase, slices: Sequence[int]) -> float:
-    """Dice of the cavity's probability with the true cavity in ``slices``; 1 when both are empty."""
+    """Dice of the predicted cavity with the true one in ``slices``; 1 when both are empty."""
     index = list(slices)
-    truth, told = query.true_cavity[index], probability[index]
-    size = float(truth.sum() + told.sum(dtype=np.float64))
-    return 2.0 * float(told[truth].sum(dtype=np.float64)) / size if size > 0 else 1.0
+    truth, told = query.true_cavity[index], probability[index] > 0.5
+    size = float(truth.sum() + told.sum())
+    return 2.0 * float((truth & told).sum()) / size if size > 0 else 1.0
 
 
 def _measures(

@@ -23,10 +23,15 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class SimilarityThresholds:
-    """Below the IoU ``weak`` a precedent is none, from ``good`` on a good one; ``rule`` says how they were found."""
+    """Below the IoU ``weak`` a precedent is none, from ``good`` on a good one.
+
+    ``by_gain``: from there on precedents helped the validation patients; else they are what these patients usually had.
+    ``rule`` says how they were found.
+    """
 
     weak: float
     good: float
+    by_gain: bool
     rule: str
 
 
@@ -110,6 +115,11 @@ def _calibration_from(content: Mapping[str, Any]) -> Calibration:
         settings=dict(content["settings"]),
         similarity=None
         if similarity is None
-        else SimilarityThresholds(float(similarity["weak"]), float(similarity["good"]), str(similarity["rule"])),
+        else SimilarityThresholds(
+            float(similarity["weak"]),
+            float(similarity["good"]),
+            bool(similarity["by_gain"]),
+            str(similarity["rule"]),
+        ),
         record=dict(content["record"]),
     )

@@ -54,7 +54,7 @@ def a_calibration(**changes: Any) -> Calibration:
         patients=12,
         data="12 phantom patients",
         settings={**settings_of(request), "sequences": ["T1w"]},
-        similarity=SimilarityThresholds(0.1, 0.3, "rule"),
+        similarity=SimilarityThresholds(0.1, 0.3, True, "rule"),
         record={"split": "val"},
     )
     return dataclasses.replace(made, **changes)
@@ -107,13 +107,25 @@ def with_trials(seed: int, gain: Any) -> PatientMeasures:
 def test_similarity_thresholds_follow_the_gain() -> None:
     patients = [with_trials(n, lambda iou: np.where(iou < 0.25, -0.1, 0.5 * (iou - 0.25))) for n in range(12)]
     found = fit_similarity(patients)
-    assert found is not None and 0.2 < found.weak < 0.4 and found.weak < found.good <= 0.6
+    assert found is not None and found.by_gain and 0.2 < found.weak < 0.4 and found.weak < found.good <= 0.6
     assert "96 precedents of 12 patients" in found.rule
 
 
-def test_where_precedents_never_help_there_is_no_threshold() -> None:
-    assert fit_similarity([with_trials(n, lambda iou: -0.1 + 0 * iou) for n in range(12)]) is None
-    assert fit_similarity([with_trials(0, lambda iou: iou)]) is None, "one patient is too few"
+def test_without_a_clear_gain_similar_is_what_patients_usually_had() -> None:
+    for gain in (lambda iou: -0.1 + 0 * iou, lambda iou: 0 * iou):
+        patients = [with_trials(n, gain) for n in range(11)]
+        patients = [
+            dataclasses.replace(one, trials=one.trials[::-1] * [1 - 0.05 * n, 1]) for n, one in enumerate(patients)
+        ]
+        found = fit_similarity(patients)
+        assert found is not None and not found.by_gain and "no clear gain" in found.rule
+        assert (found.weak, found.good) == pytest.approx((0.6 * 0.55, 0.6 * 0.75), abs=0.001)
+
+
+def test_one_patient_gives_no_gain_and_no_precedent_no_threshold() -> None:
+    found = fit_similarity([with_trials(0, lambda iou: iou)])
+    assert found is not None and not found.by_gain, "one patient is too few"
+    assert fit_similarity([a_patient(0)]) is None
 
 
 def test_measures_are_read_back_and_a_damaged_file_is_none(tmp_path: Path) -> None:
@@ -159,7 +171,7 @@ def test_a_missing_or_foreign_calibration_is_a_sentence(tmp_path: Path) -> None:
         lambda content: content["scales"].update({"90": -1}),
         lambda content: content["scales"].update({"90": 99}),
         lambda content: content.update(floor="wide"),
-        lambda content: content.update(similarity={"weak": 0.5, "good": 0.2, "rule": ""}),
+        lambda content: content.update(similarity={"weak": 0.5, "good": 0.2, "by_gain": True, "rule": ""}),
         lambda content: content.clear(),
     ],
 )

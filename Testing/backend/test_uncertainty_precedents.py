@@ -140,8 +140,9 @@ def a_calibration(similarity: SimilarityThresholds | None) -> Calibration:
 @pytest.mark.parametrize(
     ("iou", "level"), [(None, "none"), (0.09, "none"), (0.1, "weak"), (0.29, "weak"), (0.3, "good")]
 )
-def test_similarity_is_rated_by_the_models_thresholds(iou: float | None, level: str) -> None:
-    rated = similarity_of(iou, a_calibration(SimilarityThresholds(0.1, 0.3, "rule")), "")
+@pytest.mark.parametrize("by_gain", [True, False])
+def test_similarity_is_rated_by_the_models_thresholds(iou: float | None, level: str, by_gain: bool) -> None:
+    rated = similarity_of(iou, a_calibration(SimilarityThresholds(0.1, 0.3, by_gain, "rule")), "")
     assert (rated["level"], rated["threshold_weak"], rated["threshold_good"]) == (level, 0.1, 0.3)
     assert rated["sentence"].startswith("NO SIMILAR CASE") == (level == "none")
 

@@ -43,11 +43,13 @@ def similarity_of(iou: float | None, calibration: Calibration | None, reason: st
     if calibration is None or thresholds is None:
         why = reason or "The validation patients gave no threshold."
         return {**told, "level": "weak", "sentence": f"Similarity not rated: {overlap}. {why}"}
-    seen = f"on {calibration.patients} validation patients"
+    patients = f"{calibration.patients} validation patients"
     if iou < thresholds.weak:
-        sentence = f"NO SIMILAR CASE: {overlap}; below {thresholds.weak:.2f} a precedent did not help {seen}. {DOUBT}"
+        why = f"no gain on {patients}" if thresholds.by_gain else f"less than nine in ten of {patients} had"
+        sentence = f"NO SIMILAR CASE: {overlap}; below {thresholds.weak:.2f} is {why}. {DOUBT}"
         return {**told, "level": "none", "sentence": sentence}
     if iou < thresholds.good:
-        sentence = f"WEAK PRECEDENT: {overlap}; from {thresholds.good:.2f} on precedents were good ones {seen}."
+        why = f"half the full gain on {patients}" if thresholds.by_gain else f"what half of {patients} had"
+        sentence = f"WEAK PRECEDENT: {overlap}; {thresholds.good:.2f} is {why}. {DOUBT}"
         return {**told, "level": "weak", "sentence": sentence}
     return {**told, "level": "good", "sentence": f"Good precedent: {overlap} (good from {thresholds.good:.2f} on)."}
