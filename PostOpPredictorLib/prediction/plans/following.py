@@ -56,7 +56,8 @@ def follow_plan(
         told[label] = hole * probability[label] / (expected + DOUBT)
     told[CAVITY_LABELS[0]] += hole * DOUBT / (expected + DOUBT)
     told[RESIDUAL_LABEL] = residual
-    told[OEDEMA_LABEL] = rest * probability[OEDEMA_LABEL] / (probability[0] + probability[OEDEMA_LABEL] + DOUBT)
+    oedema = probability[OEDEMA_LABEL] / (probability[0] + probability[OEDEMA_LABEL] + DOUBT)
+    told[OEDEMA_LABEL] = rest * oedema * inside
     told[0] = np.clip(1.0 - told[1:].sum(axis=0), 0.0, 1.0)
     return told
 
@@ -72,18 +73,22 @@ def carried(volume: np.ndarray, shift: FloatArray) -> FloatArray:
 
 
 def carried_back(mask: np.ndarray, shift: FloatArray) -> np.ndarray:
-    """The tissue that lies, or lay, in ``mask`` (bool, (z, y, x), after surgery): bool before surgery."""
-    before = np.zeros(mask.shape, bool)
+    """The tissue that lies, or lay, in ``mask`` (bool, (z, y, x), after surgery): bool before surgery.
+
+    Points in the mask and around it are sent along ``shift``; each voxel is what most points that reach it come from.
+    """
+    voxels = np.argwhere(ndimage.binary_dilation(mask, iterations=2))
+    votes = np.zeros(mask.size, np.int32)
+    vote = np.where(mask[tuple(voxels.T)], 1, -1)
     offsets = (np.arange(FINER) - (FINER - 1) / 2) / FINER
-    steps = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 3)
-    voxels = np.argwhere(mask)
-    for step in steps:
+    for step in np.stack(np.meshgrid(offsets, offsets, offsets), axis=-1).reshape(-1, 3):
         after = (voxels + step).T
         pull = [ndimage.map_coordinates(shift[..., axis], after, order=1, mode="nearest") for axis in range(3)]
         source = np.rint(after.T + _in_voxels(np.stack(pull, axis=-1))).astype(int)
         held = np.all((source >= 0) & (source < mask.shape), axis=1)
-        before[tuple(source[held].T)] = True
-    return before
+        reached = np.ravel_multi_index(tuple(source[held].T), mask.shape)
+        votes += np.bincount(reached, vote[held], mask.size).astype(np.int32)
+    return votes.reshape(mask.shape) > 0
 
 
 def _smooth(mask: np.ndarray, inside: np.ndarray) -> FloatArray:
