@@ -10,6 +10,8 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from .PlanList import LEAST_MARGIN_MM, MOST_MARGIN_MM, MOST_PLANS, PlanList, ResectionPlan
+
 VOLUME_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 ROLES = {"pre": ("pre",), "tumour": ("tumour", "tumor"), "brain": ("brain",)}
 """Column of the table -> names that its file may have in a case's folder."""
@@ -20,7 +22,8 @@ _SAFE_ID = re.compile(r"[^\W_][\w. -]*")
 class BatchCase:
     """Files of one patient; ``caseId`` names the results and is all that they tell about who it is.
 
-    ``problem``: a sentence when the files are not clear; ``pre`` or ``tumour`` is None only then.
+    ``margins`` (mm) are plans, ``days`` the days after surgery of this case; None: as the whole batch has them.
+    ``problem``: a sentence when the files or numbers are not clear; ``pre`` or ``tumour`` is None only then.
     """
 
     caseId: str
@@ -28,13 +31,16 @@ class BatchCase:
     tumour: Path | None
     brain: Path | None = None
     problem: str = ""
+    margins: tuple[float, ...] | None = None
+    days: tuple[float, ...] | None = None
 
 
 def readCases(source: Path) -> list[BatchCase]:
     """The cases of a CSV table or of a folder; raises ``ValueError`` with a sentence.
 
-    A table has the columns ``pre`` and ``tumour``, and may have ``id`` and ``brain``; relative paths start at its
-    folder. A row without id is called case-001, ... by its number, never by its file: that may bear a patient's name.
+    A table has the columns ``pre`` and ``tumour``, and may have ``id``, ``brain``, ``margins`` and ``days`` (numbers
+    with blanks or semicolons between them: "-2; 5"); relative paths start at its folder. A row without id is called
+    case-001, ... by its number, never by its file: that may bear a patient's name.
     A folder holds one folder per case, whose name is the id, with ``pre``, ``tumour`` and, if wanted, ``brain`` as
     .nii, .nii.gz, .nrrd, .mha (the masks also as .seg.nrrd). A case whose files are missing or not clear has a
     ``problem`` and does not keep the others back.
@@ -99,8 +105,42 @@ def _caseOfRow(number: int, row: dict[str, str], folder: Path) -> BatchCase:
     if not row["pre"] or not row["tumour"]:
         sentence = _("Row {number} of the table names no scan or no tumour. Fill it in.").format(number=number)
         return BatchCase(caseId, None, None, problem=sentence)
+    try:
+        margins, days = marginsIn(row.get("margins", "")), daysIn(row.get("days", ""))
+    except ValueError as error:
+        return BatchCase(caseId, None, None, problem=str(error))
+    pre, tumour = (folder / Path(row[name]).expanduser() for name in ("pre", "tumour"))
     brain = folder / Path(row["brain"]).expanduser() if row.get("brain") else None
-    return BatchCase(caseId, folder / Path(row["pre"]).expanduser(), folder / Path(row["tumour"]).expanduser(), brain)
+    return BatchCase(caseId, pre, tumour, brain, margins=margins or None, days=days or None)
+
+
+def marginsIn(text: str) -> tuple[float, ...]:
+    """The margins in ``text``, mm; raises ``ValueError`` with a sentence."""
+    margins = _numbersIn(text)
+    if any(not LEAST_MARGIN_MM <= one <= MOST_MARGIN_MM for one in margins):
+        sentence = _("A margin is a number from {least:g} to {most:g} mm; there is '{text}'.")
+        raise ValueError(sentence.format(least=LEAST_MARGIN_MM, most=MOST_MARGIN_MM, text=text))
+    if len(margins) > MOST_PLANS:
+        raise ValueError(_("At most {most} margins can be predicted for a case.").format(most=MOST_PLANS))
+    return margins
+
+
+def daysIn(text: str) -> tuple[float, ...]:
+    """The days after surgery in ``text``, sorted; raises ``ValueError`` with a sentence."""
+    return PlanList().withDays(_numbersIn(text)).days
+
+
+def plansByMargin(margins: tuple[float, ...]) -> tuple[ResectionPlan, ...]:
+    """A plan for each margin, named after it."""
+    return tuple(ResectionPlan(_("Margin {margin:+g} mm").format(margin=one), one) for one in margins)
+
+
+def _numbersIn(text: str) -> tuple[float, ...]:
+    words = [word for word in re.split(r"[,;\s]+", text) if word]
+    for word in words:
+        if not re.fullmatch(r"[+-]?\d+(\.\d+)?", word):
+            raise ValueError(_("'{word}' is no number. Write numbers as -2; 0; 5.").format(word=word))
+    return tuple(dict.fromkeys(float(word) for word in words))
 
 
 def _checkIds(ids: list[str]) -> None:

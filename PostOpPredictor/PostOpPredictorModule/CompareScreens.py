@@ -179,8 +179,9 @@ def _planPane(nodes: PredictionNodes, column: Column, figures: dict[int, PlanFig
         outlined: tuple[Any, ...] = (nodes.cavity,)
         return ComparePane(predictedSlot(_("No plan (synthetic)")), nodes.postop, outlined, nodes.preop, captions)
     plan = next(one for one in nodes.plans if one.number == column)
+    name = plan.name or _("Plan {number}").format(number=plan.number)
     outlined = (plan.plan, plan.cavity, plan.residual)
-    return ComparePane(planSlot(plan.number, plan.name), plan.postop, outlined, nodes.preop, captions)
+    return ComparePane(planSlot(plan.number, name), plan.postop, outlined, nodes.preop, captions)
 
 
 def _figureCaption(row: PlanFigures | None) -> tuple[tuple[str, tuple[float, float, float]], ...]:

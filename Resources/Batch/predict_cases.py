@@ -2,8 +2,9 @@
 
     Slicer --no-splash --no-main-window --python-script predict_cases.py -- CASES OUT [options]
 
-CASES is a CSV table with the columns pre and tumour (and, if wanted, id and brain), or a folder with one folder per
-case that holds pre and tumour (and brain) as .nii.gz, .nrrd, .mha. OUT gets <id>.mrb and figures.csv. Cases that are
+CASES is a CSV table with the columns pre and tumour (and, if wanted, id, brain, margins and days), or a folder with one
+folder per case that holds pre and tumour (and brain) as .nii.gz, .nrrd, .mha. OUT gets <id>.mrb and figures.csv; with
+margins plans.csv (one row per plan), with days days.csv (one row per day). Cases that are
 done are skipped, failed ones are tried again; a case that fails is told in figures.csv and the next one goes on. The
 exit code is 0 when all are done, 1 when one failed, 2 when nothing could be begun. Nobody is asked anything.
 """
@@ -16,7 +17,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
@@ -29,7 +31,7 @@ except ImportError:
     _CHECKOUT = Path(__file__).resolve().parents[2]
     sys.path[:0] = [str(_CHECKOUT / "PostOpPredictor"), str(_CHECKOUT)]
 
-from PostOpPredictorModule.BatchCases import BatchCase, readCases
+from PostOpPredictorModule.BatchCases import BatchCase, daysIn, marginsIn, plansByMargin, readCases
 from PostOpPredictorModule.BatchFigures import FiguresTable
 from PostOpPredictorModule.Errors import PredictionError
 from PostOpPredictorModule.Logic import PostOpPredictorLogic
@@ -93,15 +95,50 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=plain.seed)
     parser.add_argument("--sequence", default=plain.sequence, choices=("auto", "T1w", "T1wCE"))
     parser.add_argument("--institution", help="only precedents from there")
+    parser.add_argument(
+        "--margins",
+        type=_numbers(marginsIn),
+        default=(),
+        help="plans: mm around the tumour (-5 to 10), as --margins=-2,0,5",
+    )
+    parser.add_argument("--days", type=_numbers(daysIn), default=(), help="days after surgery (0 to 365), as 1,14,60")
+    parser.add_argument("--uncertainty", action="store_true", help="maps of the spread, and the precedents' influence")
+    parser.add_argument("--noise-samples", type=int, default=plain.noiseSamples, help="draws for the spread over noise")
+    parser.add_argument("--follow", help="the case that every prediction follows")
+    parser.add_argument("--exclude", default="", help="cases that are no precedents, as 0001,0002")
+    parser.add_argument("--no-report", action="store_true", help="write no report into the scenes")
     parser.add_argument("--again", action="store_true", help="predict the cases that are done once more")
     return parser
 
 
 def _settings(chosen: argparse.Namespace) -> PredictionSettings:
-    names = ("device", "precedents", "mode", "samples", "steps", "seed", "sequence", "institution")
+    names = ("device", "precedents", "mode", "samples", "steps", "seed", "sequence", "institution", "follow")
     return PredictionSettings(
-        modelFolder=chosen.model, libraryFolder=chosen.library, **{name: getattr(chosen, name) for name in names}
+        modelFolder=chosen.model,
+        libraryFolder=chosen.library,
+        exclude=tuple(one.strip() for one in chosen.exclude.split(",") if one.strip()),
+        uncertainty=chosen.uncertainty,
+        noiseSamples=chosen.noise_samples,
+        report=not chosen.no_report,
+        **{name: getattr(chosen, name) for name in names},
     )
+
+
+def _settingsOf(case: BatchCase, chosen: argparse.Namespace) -> PredictionSettings:
+    """Those of the batch, with the plans and days that the case's own row may name."""
+    margins = chosen.margins if case.margins is None else case.margins
+    series = chosen.days if case.days is None else case.days
+    return replace(_settings(chosen), plans=plansByMargin(margins), series=series)
+
+
+def _numbers(read: Callable[[str], tuple[float, ...]]) -> Callable[[str], tuple[float, ...]]:
+    def parsed(text: str) -> tuple[float, ...]:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parsed
 
 
 def _predictCase(
@@ -113,7 +150,7 @@ def _predictCase(
         volume, tumour, brain = _loaded(case)
         wanted = [one.strip() for one in chosen.segments.split(",") if one.strip()]
         segments = _segmentIds(tumour, wanted)
-        nodes = logic.predict(volume, tumour, segments, brainSegmentation=brain, settings=_settings(chosen))
+        nodes = logic.predict(volume, tumour, segments, brainSegmentation=brain, settings=_settingsOf(case, chosen))
         _saveScene(_sceneFile(chosen.out, case))
     except PredictionError as error:
         return _failed(figures, case, error, began)

@@ -85,7 +85,8 @@ def test_a_plan_says_what_it_takes_and_leaves(tumour: SegmentReference, motor: S
     assert plan.description() == "takes the tumour"
     assert plan.withMargin(5).description() == "takes the tumour and 5 mm around it"
     assert plan.withMargin(-2.5).description() == "takes the tumour but 2.5 mm of its rim"
-    assert plan.withSegment(tumour).sparing(motor, 5).description() == "takes 'tumour', leaves 5 mm around 'motor cortex'"
+    taking = plan.withSegment(tumour).sparing(motor, 5)
+    assert taking.description() == "takes 'tumour', leaves 5 mm around 'motor cortex'"
 
 
 def test_leaving_a_segment_again_changes_its_distance(motor: SegmentReference) -> None:
