@@ -21,7 +21,7 @@ IMAGE = (
     "psnr_peri",
     "lpips_full",
 )
-CAVITY = ("cavity_dice", "cavity_hd95_mm", "cavity_volume_error", "through_plane")
+CAVITY = ("cavity_dice", "cavity_hd95_mm", "cavity_volume_error", "through_plane", "cavity_steadiness")
 TITLES = {1: "Table 1: all systems", 2: "Table 2: retrieval and ablations"}
 NOTES = """\
 - All systems: same slices, same U-Net builder, same optimiser settings, same budget (ours, shipped form: three quarters

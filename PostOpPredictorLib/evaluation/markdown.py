@@ -30,7 +30,8 @@ DEFINITIONS = f"""\
 - Wall sharpness: gradient along the true cavity's wall, predicted over true (a grey smudge is near 0). Wall agreement:
   the predicted gradient projected on the true one (1: the same edge; near 0: none, or another edge).
 - Through-plane gradient: difference of neighbouring slices in brain and peri-cavity box, predicted over true (1: as the
-  real scan; above 1 the slices flicker; below 1 they are too smooth).
+  real scan; above 1 the slices flicker; below 1 they are too smooth). Cavity overlap of neighbours: Dice of the cavity
+  between neighbouring slices, predicted over true (1: as steady as the real one; below 1 it flickers).
 - Precedents never come from the query's own patient. Own institution: other patients of the held-out institution; whole
   library: all other patients. Guided and random are compared within one pool.
 - Best trivial: for each metric the best of copy, retrieved post-op and composites of the same pool, chosen on these

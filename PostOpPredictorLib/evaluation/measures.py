@@ -12,6 +12,7 @@ from .metrics import PerceptualDistance, image_metrics, through_plane_ratio, wal
 from .overlap import dice, hausdorff95_mm, relative_volume_error, slice_dice, volume_error_ml
 from .query_case import QueryCase
 from .systems import Answer
+from .through_plane import cavity_steadiness
 
 Value = float | None
 
@@ -62,6 +63,7 @@ def measure(
         per_volume["cavity_dice"] = dice(answer.cavity, case.true_cavity)
         per_volume["cavity_volume_error"] = relative_volume_error(answer.cavity, case.true_cavity)
         per_volume["cavity_hd95_mm"] = hausdorff95_mm(answer.cavity, case.true_cavity)
+        per_volume["cavity_steadiness"] = cavity_steadiness(answer.cavity[index], case.true_cavity[index], index)
     if answer.residual is not None:
         per_volume["residual_dice"] = dice(answer.residual, case.true_residual)
         per_volume["residual_error_ml"] = volume_error_ml(answer.residual, case.true_residual)

@@ -46,6 +46,7 @@ METRICS = (
     Metric("cavity_dice", "cavity Dice, volume", "cavity", 1),
     Metric("cavity_volume_error", "cavity volume error", "cavity", -1),
     Metric("cavity_hd95_mm", "cavity HD95, mm", "cavity", -1, 1),
+    Metric("cavity_steadiness", "cavity overlap of neighbours", "cavity", 0),
     Metric("wall_sharpness", "wall sharpness", "cavity", 0),
     Metric("wall_agreement", "wall agreement", "cavity", 0),
     Metric("residual_dice", "residual Dice, volume", "residual", 1),

@@ -177,7 +177,7 @@ def test_a_model_that_draws_images_only_has_no_series(bench: dict[str, Any], tmp
         predict(PredictionRequest(**bench, out=tmp_path / "out", series=DAYS), load=lambda _: drawer)
 
 
-@pytest.mark.parametrize("batches", [4, 9])
+@pytest.mark.parametrize("batches", [3, 7])
 def test_a_cancel_during_a_series_writes_nothing_and_loses_nothing(
     bench: dict[str, Any], tmp_path: Path, batches: int
 ) -> None:
