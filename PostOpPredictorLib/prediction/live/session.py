@@ -175,7 +175,8 @@ class _Session:
         began, cpu = time.perf_counter(), time.thread_time()
         try:
             self._newest = request.id
-            held = self._prepared(request, worker)
+            held = self._prepared(request)
+            worker.keep_only(held.key if held else None)
             z = request.slice
             found = self._slices.without_plan(z) if held is None else self._slices.under(held, z)
             images = {"postop": slice_image(found.image, z), "cavity": slice_image(found.cavity.astype(np.uint8), z)}
@@ -183,7 +184,7 @@ class _Session:
         except (Cancelled, KeyboardInterrupt):
             raise
         except Exception as error:
-            worker.drop()
+            worker.keep_only(None)
             self._talk.tell("refused", id=request.id, message=str(as_postop_error(error)))
             return
         self._served += 1
@@ -202,19 +203,15 @@ class _Session:
         )
         self._want_volume(held, worker)
 
-    def _prepared(self, request: SliceRequest, worker: VolumeWorker) -> HeldPlan | None:
+    def _prepared(self, request: SliceRequest) -> HeldPlan | None:
         if not self._patient.brain[request.slice].any():
             raise InputError(f"There is no brain on slice {request.slice}. Choose one of those that 'ready' lists.")
-        if request.plan is None:
-            worker.drop()
-            return None
-        return self._plans.of(request.plan)
+        return None if request.plan is None else self._plans.of(request.plan)
 
     def _want_volume(self, held: HeldPlan | None, worker: VolumeWorker) -> None:
         if held is None:
             self._talk.tell("volume", id=self._newest, seconds=0.0, **self._without_plan)
         elif self._volume is not None and self._volume.key == held.key:
-            worker.drop()
             self._talk.tell("volume", id=self._newest, **self._volume.fields)
         else:
             worker.want(held.key, held)

@@ -41,17 +41,22 @@ class VolumeWorker:
         self._thread.start()
 
     def want(self, key: str, what: Any) -> None:
-        """Make ``what`` next, unless it is being made or wanted already; everything else is stopped."""
+        """Make ``what`` next, unless it is wanted or made already; everything else is stopped."""
         with self._changed:
-            if key in (self._running, self._wanted[0] if self._wanted else None):
+            if key in self._keys():
                 return
             self._wanted, self._running, self._made = (key, what), None, None
             self._changed.notify_all()
 
-    def drop(self) -> None:
-        """Stop what is being made."""
+    def keep_only(self, key: str | None) -> None:
+        """Stop what is being made for any other ``key``, so that it takes no time from what comes first."""
         with self._changed:
-            self._wanted = self._running = self._made = None
+            if key not in self._keys():
+                self._wanted = self._running = self._made = None
+
+    def _keys(self) -> set[str]:
+        known = (self._running, self._wanted and self._wanted[0], self._made and self._made.key)
+        return {key for key in known if key}
 
     def take(self) -> Made | None:
         """What was finished since the last call, if it is still wanted."""
