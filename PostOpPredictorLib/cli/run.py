@@ -37,3 +37,6 @@ def register(app: typer.Typer) -> None:
         if orphan_folder is not None and ours and parent_is_gone is not None and parent_is_gone():
             shutil.rmtree(orphan_folder, ignore_errors=True)
         raise typer.Exit(code)
+
+    # The same for jobs that are talked to: the job file says which command it is.
+    app.command("session", help="Run a job file that takes requests from standard input (for programs).")(run)
