@@ -23,12 +23,12 @@ def headline(summary: Mapping[str, Any]) -> list[Figure]:
     """The figures at the top of the first page; ``meaning`` is the small line below each."""
     shift, sure = summary.get("shift") or {}, summary.get("uncertainty") or {}
     low, high = sure.get("cavity_ml_range") or (None, None)
-    by_precedent = "with what fills it" if low is None else f"{low:.1f} to {high:.1f} ml by precedent"
+    by_precedent = "predicted, with its filling" if low is None else f"predicted; {low:.1f} to {high:.1f} by precedent"
     figures = [
         Figure("Tumour core", f"{summary['tumour_ml']:.1f} ml", "before surgery"),
-        Figure("Predicted cavity", f"{summary['cavity_ml']:.1f} ml", by_precedent),
-        Figure("Predicted residual", f"{summary['residual_ml']:.1f} ml", "tumour core left"),
-        Figure("Resected", f"{summary['eor_percent']:.0f} %", "of the tumour core"),
+        Figure("Cavity", f"{summary['cavity_ml']:.1f} ml", by_precedent),
+        Figure("Residual", f"{summary['residual_ml']:.1f} ml", "predicted to be left"),
+        Figure("Resected", f"{summary['eor_percent']:.0f} %", "of the core, predicted"),
     ]
     if shift:
         figures.append(Figure("Largest shift", f"{shift['largest_mm']} mm", "of tissue that stays"))

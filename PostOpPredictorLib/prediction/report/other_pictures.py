@@ -51,7 +51,7 @@ def sequences(finished: Finished) -> list[Sequence]:
 
 
 def _day(finished: Finished, entry: Mapping[str, Any]) -> Day:
-    kind = f"day-{round(float(entry['days'])):03d}"
+    kind = f"day-{float(entry['days']):03g}"
     post, cavity = finished.read(f"{kind}/postop_mni"), finished.read(f"{kind}/cavity_mask_mni")
     picture = None
     if post is not None:

@@ -91,7 +91,7 @@ def _beside(one: Mapping[str, Any] | None) -> str:
         return "–"
     overlap = f"{_told(one.get('overlap_ml'))} ml"
     if "percent_of_region" in one:
-        overlap += f" ({one['percent_of_region']} % of it)"
+        overlap += f" ({one['percent_of_region']} %)"
     return f"{_told(one.get('distance_mm'))} mm, {overlap}"
 
 

@@ -21,15 +21,13 @@ PIXELS_PER_VOXEL = 2.7
 PIXELS_PER_MM = 1.8
 MOST_PICTURED = 6
 FACTS = (
-    ("source", "kind", ""),
-    ("institution", "institution", ""),
-    ("eor_percent", "extent of resection", " %"),
-    ("resection_class", "resection", ""),
-    ("tumour_ml", "tumour core", " ml"),
-    ("residual_ml", "residual", " ml"),
-    ("hemisphere", "hemisphere", ""),
-    ("lobe", "lobe", ""),
+    ("operated at", "{institution}", "{source}"),
+    ("resected", "{eor_percent} %", "{resection_class}"),
+    ("tumour core", "{tumour_ml} ml", ""),
+    ("residual", "{residual_ml} ml", ""),
+    ("place", "{hemisphere}", "{lobe}"),
 )
+"""Name, and how the library's attributes tell it; what it does not have is left out."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,20 @@ def influence_bar(finished: Finished) -> ColourBar | None:
     if not any(kind.startswith("influence_") for kind in finished.names):
         return None
     most = influence_limit(finished)
-    return colour_bar(-most, most, "change of the cavity's probability without it", "coolwarm")
+    return colour_bar(-most, most, "cavity's probability without it", "coolwarm")
 
 
 def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, f"{entry[key]}{unit}") for key, name, unit in FACTS if key in entry]
+    told = [(name, ", ".join(_filled(part, entry) for part in parts if _filled(part, entry))) for name, *parts in FACTS]
+    return [(name, text) for name, text in told if text]
+
+
+def _filled(pattern: str, entry: Mapping[str, Any]) -> str:
+    """``pattern`` with the entry's values, empty where one is unknown."""
+    try:
+        return pattern.format_map(entry)
+    except KeyError:
+        return ""
 
 
 def _pictures(finished: Finished, view: View, entry: Mapping[str, Any], most: float) -> list[tuple[str, Picture]]:

@@ -99,7 +99,7 @@ def _table(
         ),
         Column("Predicted", True, planes_of(view, post, f"{synthetic}, in {space}", PIXELS_PER_MM)),
         Column(
-            "Predicted, outlined",
+            "Outlined",
             True,
             planes_of(view, post, f"{synthetic}, outlined, in {space}", PIXELS_PER_MM, after),
         ),
