@@ -16,7 +16,7 @@ from ..failures import as_postop_error
 from ..json_lines import JsonLines, only_json_on_stdout
 
 COMMANDS = (
-    *("demo", "predict", "batch", "register", "retrieve", "library", "model", "train"),
+    *("demo", "sample", "predict", "batch", "register", "retrieve", "library", "model", "train"),
     *("evaluate", "calibrate", "benchmark", "doctor", "run"),
 )
 

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from prediction_bench import template_patient
 from synthetic_cases import made_up_case
 
+from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.evaluation import sample_patient
 from PostOpPredictorLib.evaluation.sample_patient import SampleRequest, write_sample
@@ -72,3 +73,13 @@ def test_cancelled_it_leaves_nothing(tmp_path: Path) -> None:
 def test_a_patient_of_a_library_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1000"):
         SampleRequest(tmp_path / "sample", patient=3)
+
+
+def test_the_command_names_the_files_and_refuses_a_patient_of_the_library(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["sample", str(tmp_path / "sample")]) == 0
+    said = capsys.readouterr().out
+    assert str(tmp_path / "sample" / "T1wCE.nii.gz") in said and "tumour.nii.gz" in said
+    assert run(["sample", str(tmp_path / "other"), "--patient", "3"]) == 2
+    assert "may be in the library" in capsys.readouterr().err and not (tmp_path / "other").exists()
