@@ -83,7 +83,8 @@ class PostOpPredictorParameterNode:
     ``Path()`` means the shipped model and the demonstration library (see ``chosenFolder``). ``uncertainty``:
     compute how sure the prediction is, with ``noiseSamples`` for the spread over noise. ``followedCase``: id of the
     case that is followed by the user's choice, empty for the most similar one; ``excludedCases``: ids of cases that are
-    no precedents. ``mapOpacity``: of the map over the scan, in percent.
+    no precedents. ``t2Volume`` and ``flairVolume``: other scans of the session, predicted too. ``mapOpacity``: of the
+    map over the scan, in percent.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -104,6 +105,8 @@ class PostOpPredictorParameterNode:
     noiseSamples: Annotated[int, WithinRange(2, 64)] = 8
     followedCase: str
     excludedCases: list[str]
+    t2Volume: vtkMRMLScalarVolumeNode
+    flairVolume: vtkMRMLScalarVolumeNode
     mapOpacity: Annotated[int, WithinRange(0, 100)] = 70
 
 

@@ -178,10 +178,32 @@ def test_without_named_segments_the_tumour_is_what_the_panel_would_tick(
     labels[5:7, 5:7, 5:7] = 3
     tumour = add_segmentation(labels, volume, {1: "Enhancing tumour", 2: "Necrosis", 3: "Oedema"})
     _, mask = exported(tmp_path, volume, tumour)
-    assert (sitk.GetArrayFromImage(mask) == np.isin(labels, (1, 2))).all()
+    assert ((sitk.GetArrayFromImage(mask) > 0) == np.isin(labels, (1, 2))).all()
     alone = add_segmentation(labels, volume, {3: "Oedema"}, "only oedema")
     with pytest.raises(PredictionError, match="'only oedema' is called a tumour core"):
         exported(tmp_path, volume, alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("Enhancing tumour", True), ("ENHANCEMENT", True), ("Non-enhancing core", False), ("Core", False)],
+)
+def test_the_enhancing_part_is_told_apart_by_its_name(
+    tmp_path: Path, volume: Any, labels: np.ndarray, name: str, told: bool
+) -> None:
+    """The backend's labels: 1 core, 4 enhancing; without the latter it could not say what RANO asks for."""
+    tumour = add_segmentation(labels, volume, {1: "tumour", 2: name})
+    _, mask = exported(tmp_path, volume, tumour, ("tumour", name))
+    assert (sitk.GetArrayFromImage(mask) == np.where(labels == 2, 4 if told else 1, labels)).all()
+
+
+def test_the_backend_reads_the_labels_as_they_are_meant() -> None:
+    from PostOpPredictorModule.Settings import ENHANCING_LABEL, LABELS_PRESET, TUMOUR_LABEL
+
+    from PostOpPredictorLib.imaging.tumour_mask import CORE, ENHANCING, PRESETS
+
+    assert PRESETS[LABELS_PRESET][TUMOUR_LABEL] == CORE
+    assert PRESETS[LABELS_PRESET][ENHANCING_LABEL] == ENHANCING
 
 
 def test_without_named_labels_the_oedema_of_brats_is_no_tumour(tmp_path: Path, volume: Any, labels: np.ndarray) -> None:
@@ -190,7 +212,7 @@ def test_without_named_labels_the_oedema_of_brats_is_no_tumour(tmp_path: Path, v
     brats[5:7, 5:7, 5:7] = 2
     node = slicer.util.addVolumeFromArray(brats, ijkToRAS=IJK_TO_RAS, nodeClassName="vtkMRMLLabelMapVolumeNode")
     _, mask = exported(tmp_path, volume, node)
-    assert (sitk.GetArrayFromImage(mask) == np.isin(brats, (1, 4))).all()
+    assert (sitk.GetArrayFromImage(mask) == np.where(brats == 2, 0, brats)).all(), "the enhancing part is told apart"
 
 
 @pytest.mark.parametrize(("ids", "expected"), [((), (1, 2)), (("2",), (2,))])
@@ -400,3 +422,25 @@ def test_a_scene_from_a_file_is_exported(tmp_path: Path, scene: Any, volume: Any
     for one, other in zip(before, after, strict=True):
         assert np.allclose(one.GetOrigin(), other.GetOrigin())
         assert (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
+
+
+def test_other_scans_are_written_where_they_lie_in_the_world(tmp_path: Path, volume: Any, segmentation: Any) -> None:
+    flair = slicer.util.addVolumeFromArray(np.full((5, 6, 7), 3.0, np.float32), ijkToRAS=IJK_TO_RAS, name="FLAIR")
+    place(flair, TURNED)
+    files = exportInputs(PredictionInputs(volume, segmentation, ("tumour",), more={"FLAIR": flair}), tmp_path)
+    options = files.asJobOptions()
+    assert list(options["more"]) == ["FLAIR"] and files.shownAs[options["more"]["FLAIR"]] == "'FLAIR'"
+    written = sitk.ReadImage(options["more"]["FLAIR"])
+    assert written.GetSize() == (7, 6, 5), "on its own grid"
+    corner = (TURNED @ IJK_TO_RAS @ [0, 0, 0, 1])[:3] * (-1, -1, 1)
+    assert written.GetOrigin() == pytest.approx(corner)
+    assert "more" not in exportInputs(PredictionInputs(volume, segmentation, ("tumour",)), tmp_path).asJobOptions()
+
+
+def test_another_scan_that_is_none_is_refused(tmp_path: Path, volume: Any, segmentation: Any) -> None:
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Nothing")
+    with pytest.raises(PredictionError, match="'Nothing' is empty"):
+        exportInputs(PredictionInputs(volume, segmentation, ("tumour",), more={"T2w": empty}), tmp_path)
+    slicer.mrmlScene.RemoveNode(empty)
+    with pytest.raises(PredictionError, match="not in the scene"):
+        exportInputs(PredictionInputs(volume, segmentation, ("tumour",), more={"T2w": empty}), tmp_path)

@@ -143,6 +143,8 @@ def _summary() -> dict[str, Any]:
             "noise_samples": 8,
             "largest_noise": 3.8,
             "largest_precedents": 17.0,
+            "precedents_sentence": None,
+            "influence_sentence": "How the mean cavity over 2 precedents changes when one of them is left out.",
             "cavity_ml_by_precedent": [44.6, 38.0],
             "cavity_ml_range": [38.0, 44.6],
             "calibrated": True,

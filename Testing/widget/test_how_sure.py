@@ -80,10 +80,24 @@ def test_a_case_that_is_hardly_similar_is_said_first_and_large(
 
 def test_an_uncalibrated_prediction_is_told_with_doubt(panel: Any, show: Callable[..., Any]) -> None:
     sentence = "The model has no calibration."
-    show(uncertainty={"precedents": 1, "calibrated": False, "calibration_sentence": sentence})
+    show(uncertainty={"precedents": 2, "calibrated": False, "calibration_sentence": sentence})
     assert panel.ui.calibrationLabel.text == sentence
     assert "color" in panel.ui.calibrationLabel.styleSheet
     assert "by up to - between" in panel.ui.uncertaintyLabel.text, "a figure that is missing is a dash"
+
+
+def test_one_precedent_has_no_spread_over_precedents_and_that_is_said(panel: Any, show: Callable[..., Any]) -> None:
+    only = "Only one similar case was used, so there is no spread over precedents. That does not mean that it is small."
+    told = {
+        "precedents": 1,
+        "largest_noise": 3.8,
+        "largest_precedents": None,
+        "precedents_sentence": only,
+        "cavity_ml_range": [44.6, 44.6],
+    }
+    show(uncertainty=told, leave_out=("spread_precedents_mni",))
+    assert panel.ui.uncertaintyLabel.text == f"The image differs by up to 4 % by chance. {only}"
+    assert "Spread over precedents" not in entries(panel.ui.mapComboBox)
 
 
 def test_only_the_maps_that_are_there_can_be_chosen(panel: Any, show: Callable[..., Any], tmp_path: Path) -> None:

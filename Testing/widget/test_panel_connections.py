@@ -21,6 +21,8 @@ SIGNAL_OF = {
     "QSlider": "valueChanged(int)",
     "QListWidget": "itemChanged(QListWidgetItem*)",
     "QTableWidget": "itemSelectionChanged()",
+    "QLineEdit": "editingFinished()",
+    "QDoubleSpinBox": "valueChanged(double)",
     "ctkPathLineEdit": "currentPathChanged(QString)",
     "qMRMLNodeComboBox": "currentNodeChanged(PyObject)",
     "qMRMLSegmentSelectorWidget": "currentSegmentChanged(QString)",
@@ -42,6 +44,7 @@ def test_control_is_connected(panel: Any, kind: str, name: str) -> None:
     assert kind in SIGNAL_OF, f"{name} is a {kind}: say here which signal must be connected"
     widget = getattr(panel.ui, name)
     signals = [SIGNAL_OF[kind], "clicked(bool)"] if kind == "QCheckBox" else [SIGNAL_OF[kind]]
+    signals += ["cellChanged(int,int)"] if kind == "QTableWidget" else []
     # "2" is how Qt marks a signal.
     assert sum(widget.receivers(f"2{signal}") for signal in signals) > 0, f"{name} does nothing"
 
@@ -100,6 +103,8 @@ def test_parameter_names_are_parameters(panel: Any) -> None:
         "sequence",
         "resultSpace",
         "uncertainty",
+        "t2Volume",
+        "flairVolume",
         "noiseSamples",
     }
     assert named <= set(panel.logic.getParameterNode().allParameters)

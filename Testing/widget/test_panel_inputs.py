@@ -193,3 +193,15 @@ def test_removed_node_disables_the_button(panel: Any, patient: Any, scene: Any) 
     assert not panel.ui.predictButton.enabled
     scene.RemoveNode(patient.tumour)
     assert panel.ui.segmentList.count == 0
+
+
+def test_other_scans_of_the_session_go_along(panel: Any, patient: Any, logic: Any) -> None:
+    from panel_fakes import fake_result
+
+    flair = panel_host.add_patient("FLAIR", "Other").volume
+    panel.ui.flairVolumeSelector.setCurrentNode(flair)
+    panel.ui.predictButton.click()
+    assert dict(logic.starts[-1][0].more) == {"FLAIR": flair}
+    logic.runs[-1].finish(fake_result())
+    panel.ui.t2VolumeSelector.setCurrentNode(patient.volume)
+    assert not panel.ui.predictButton.enabled and "already" in panel.ui.reasonLabel.text

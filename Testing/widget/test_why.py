@@ -59,7 +59,7 @@ def test_the_selected_case_is_described_with_a_picture(panel: Any, show: Callabl
     show()
     ui = panel.ui
     assert "case-0001" in ui.chosenCaseLabel.text and "followed" in ui.chosenCaseLabel.text
-    assert "9.0 ml" in ui.chosenCaseLabel.text
+    assert "9.0 ml" in ui.chosenCaseLabel.text and "your choice" not in ui.chosenCaseLabel.text
     first = ui.overlapPicture.pixmap.toImage()
     assert first.height() > 100 and ui.overlapPicture.visible
     ui.precedentsTable.selectRow(1)
@@ -75,7 +75,8 @@ def test_a_name_with_signs_is_shown_as_it_is(panel: Any, show: Callable[..., Any
 
     show()
     case = panel.resultsPanel.nodes.precedents[0]
-    case.attributes["case_id"] = "<b>x & y"
+    case.attributes["case_id"], case.attributes["chosen_by_hand"] = "<b>x & y", True
+    assert "followed by your choice" in caseText(case)
     assert "&lt;b&gt;x &amp; y" in caseText(case)
 
 

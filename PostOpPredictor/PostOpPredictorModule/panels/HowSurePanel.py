@@ -113,17 +113,21 @@ class HowSurePanel:
 
 
 def spreadText(found: Mapping[str, Any]) -> str:
-    """What the maps say, in two sentences."""
-    parts = []
-    limits = found.get("cavity_ml_range") or ()
-    if len(limits) == 2:
+    """What the maps say, in a few sentences."""
+    parts, limits, percent = [], found.get("cavity_ml_range") or (), _("{value:.0f} %")
+    count = found.get("precedents") or 0
+    if len(limits) == 2 and count > 1:
         text = _("Whichever of the {count} precedents is followed, the cavity has {low:.1f} to {high:.1f} ml.")
-        parts.append(text.format(count=found.get("precedents", 0), low=limits[0], high=limits[1]))
-    percent = _("{value:.0f} %")
-    text = _("The image differs by up to {precedents} between precedents, by up to {noise} by chance.")
-    precedents = figureText(found, "largest_precedents", percent)
-    parts.append(text.format(precedents=precedents, noise=figureText(found, "largest_noise", percent)))
-    return " ".join(parts)
+        parts.append(text.format(count=count, low=limits[0], high=limits[1]))
+    noise = figureText(found, "largest_noise", percent)
+    if count > 1:
+        text = _("The image differs by up to {precedents} between precedents, by up to {noise} by chance.")
+        parts.append(text.format(precedents=figureText(found, "largest_precedents", percent), noise=noise))
+    else:
+        parts.append(_("The image differs by up to {noise} by chance.").format(noise=noise))
+    # Why there is no spread over precedents, where there is none.
+    parts.append(str(found.get("precedents_sentence") or ""))
+    return " ".join(part for part in parts if part)
 
 
 def costText(precedents: int, noiseSamples: int) -> str:

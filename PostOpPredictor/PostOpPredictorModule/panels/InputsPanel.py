@@ -58,7 +58,8 @@ class InputsPanel:
             return _("'{name}' is a synthetic image. Choose the patient's own scan.").format(
                 name=parameters.inputVolume.GetName()
             )
-        chosen = (parameters.inputVolume, parameters.tumour, parameters.brainSegmentation)
+        more = [volume for _sequence, volume in self._more()]
+        chosen = (parameters.inputVolume, parameters.tumour, parameters.brainSegmentation, *more)
         result = next((node for node in chosen if node is not None and node.GetAttribute(ROLE)), None)
         if result is not None:
             sentence = _("'{name}' belongs to the result of a prediction. Choose the patient's own images.")
@@ -71,6 +72,10 @@ class InputsPanel:
             return _("'{name}' has no segments. Draw the tumour first.").format(name=parameters.tumour.GetName())
         if not self._segments.tickedIds():
             return _("Tick at least one segment that is to be resected.")
+        if parameters.inputVolume in more:
+            return _("'{name}' is the pre-op scan already. Choose another T2 or FLAIR scan under Options.").format(
+                name=parameters.inputVolume.GetName()
+            )
         if parameters.brainSegmentation is not None and not parameters.brainSegmentId:
             return _("Choose the segment of the brain, or no brain mask.")
         return ""
@@ -84,7 +89,12 @@ class InputsPanel:
             tuple(self._segments.tickedIds()),
             parameters.brainSegmentation,
             parameters.brainSegmentId,
+            {sequence: volume for sequence, volume in self._more() if volume is not None},
         )
+
+    def _more(self) -> tuple[tuple[str, Any], ...]:
+        """The other scans of the session, each None where none is chosen."""
+        return ("T2w", self._parameters.t2Volume), ("FLAIR", self._parameters.flairVolume)
 
     def cleanup(self) -> None:
         """Let go of the scene."""

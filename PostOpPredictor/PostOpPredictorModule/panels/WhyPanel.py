@@ -145,7 +145,9 @@ class WhyPanel:
         ui.influenceCheckBox.visible = bool(self._influences())
         ui.influenceCheckBox.enabled = influence is not None
         ui.influenceCheckBox.checked = influence is not None and volume is influence
-        ui.influenceCheckBox.toolTip = _("Where the cavity is more (red) or less (blue) likely because of this case.")
+        told = (self._nodes.summary.get("uncertainty") or {}).get("influence_sentence") or ""
+        text = _("Where the cavity is more (red) or less (blue) likely because of this case. {how}")
+        ui.influenceCheckBox.toolTip = text.format(how=told).strip()
         generated = getattr(self._nodes, "generated", None)
         ui.generatedCheckBox.visible = generated is not None
         ui.generatedCheckBox.checked = generated is not None and volume is generated
@@ -193,6 +195,7 @@ def caseText(case: Any) -> str:
     told = case.attributes
     name = html.escape(str(told.get("case_id", "")) or _("Precedent {rank}").format(rank=case.rank))
     head = _("<b>{case}</b>, followed") if told.get("followed") else _("<b>{case}</b>")
+    head = _("<b>{case}</b>, followed by your choice") if told.get("chosen_by_hand") else head
     lines = [head.format(case=name), _("Overlap of the tumours: {iou:.2f} (IoU)").format(iou=case.iou)]
     removed = figureText(told, "eor_percent", _("{value:.0f} %"))
     if removed != "-":
