@@ -10,19 +10,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from .Errors import PredictionError
-from .MaskExport import emptySentence, maskOf, nameOf, worldVolume, writeMask, writeNode
+from .MaskExport import emptySentence, maskOf, nameOf, worldVolume, writeLabels, writeMask, writeNode
 from .ResultAttributes import ROLE
-from .Settings import PredictionInputs
-from .TumourSegments import defaultIds, segmentsOf
+from .Settings import ENHANCING_LABEL, TUMOUR_LABEL, PredictionInputs
+from .TumourSegments import defaultIds, enhancingIds, segmentsOf
 
 
 @dataclass(frozen=True)
 class ExportedFiles:
-    """Uncompressed NRRD files on one grid, that of the scan: ``volume`` in scanner units, the masks uint8 0/1.
+    """Uncompressed NRRD files on one grid, that of the scan: ``volume`` in scanner units, ``brain`` uint8 0/1,
+    ``tumour`` uint8 with 1 core and 4 enhancing.
 
     ``more``: further scans by sequence, each on its own grid. ``shownAs``: path of a file -> what the user calls it.
     """
@@ -50,12 +52,13 @@ def exportInputs(inputs: PredictionInputs, folder: Path) -> ExportedFiles:
     """
     checkInputs(inputs)
     scan = worldVolume(inputs.volume)
-    tumour = maskOf(inputs.tumour, _tumourIds(inputs), scan)
+    ids = _tumourIds(inputs)
+    tumour = maskOf(inputs.tumour, ids, scan)
     if not tumour.any():
         raise PredictionError("bad_input", emptySentence(inputs.tumour))
     files = ExportedFiles(folder / "scan.nrrd", folder / "tumour.nrrd", None)
     writeNode(scan, files.volume)
-    writeMask(tumour, scan, files.tumour)
+    writeLabels(_tumourLabels(inputs.tumour, ids, tumour, scan), scan, files.tumour)
     shownAs = {str(files.volume): f"'{nameOf(inputs.volume)}'", str(files.tumour): f"'{nameOf(inputs.tumour)}'"}
     if inputs.brainSegmentation is not None:
         brain = maskOf(inputs.brainSegmentation, _brainIds(inputs), scan)
@@ -103,6 +106,17 @@ def _tumourIds(inputs: PredictionInputs) -> tuple[str, ...]:
         sentence = _("No segment of '{name}' is called a tumour core. Say which of its segments are to be resected.")
         raise PredictionError("bad_input", sentence.format(name=nameOf(inputs.tumour)))
     return ids
+
+
+def _tumourLabels(
+    node: slicer.vtkMRMLNode, ids: Sequence[str], tumour: np.ndarray, scan: slicer.vtkMRMLScalarVolumeNode
+) -> np.ndarray:
+    """The core with its enhancing part told apart (uint8), so that residual tumour can be: RANO asks for it."""
+    labels = tumour * np.uint8(TUMOUR_LABEL)
+    enhancing = enhancingIds(node, ids)
+    if enhancing:
+        labels[maskOf(node, enhancing, scan)] = ENHANCING_LABEL
+    return labels
 
 
 def _brainIds(inputs: PredictionInputs) -> tuple[str, ...]:

@@ -141,9 +141,14 @@ def _merged(
 
 def writeMask(mask: np.ndarray, scan: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
     """Write a mask (z, y, x) on the grid of ``scan`` as uint8 0/1."""
+    writeLabels(mask * np.uint8(TUMOUR_LABEL), scan, path)
+
+
+def writeLabels(labels: np.ndarray, scan: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
+    """Write labels (z, y, x; uint8) on the grid of ``scan``."""
     image = vtk.vtkImageData()
     image.SetDimensions(scan.GetImageData().GetDimensions())
-    image.GetPointData().SetScalars(numpy_to_vtk((mask * np.uint8(TUMOUR_LABEL)).ravel(), deep=True))
+    image.GetPointData().SetScalars(numpy_to_vtk(labels.ravel(), deep=True))
     node = slicer.vtkMRMLLabelMapVolumeNode()
     node.CopyOrientation(scan)
     node.SetAndObserveImageData(image)

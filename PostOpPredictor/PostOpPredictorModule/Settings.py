@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from .PlanList import ResectionPlan, SegmentReference
 
-TUMOUR_LABEL = 1
-"""The value of the tumour in the mask that is handed to the backend."""
+TUMOUR_LABEL, ENHANCING_LABEL = 1, 4
+"""The values of the tumour core, and of its part that takes up contrast agent, in what is handed to the backend."""
+LABELS_PRESET = "brats"
+"""What the backend calls them; the oedema is not handed over."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class PredictionSettings:
     def asJobOptions(self) -> dict[str, Any]:
         """The options of a job of the command "predict", without the files of the patient."""
         options: dict[str, Any] = {
-            "labels": str(TUMOUR_LABEL),
+            "labels": LABELS_PRESET,
             "device": self.device,
             "k": self.precedents,
             "mode": self.mode,

@@ -12,9 +12,10 @@ import vtk
 from slicer.i18n import tr as _
 
 _CORE = re.compile(r"tumou?r|enhanc|necro|core|lesion|gtv|glioma|metasta|meningioma|resect", re.IGNORECASE)
+_ENHANCING = re.compile(r"(?<!non)(?<!non[ _-])enhanc", re.IGNORECASE)
 _NOT_CORE = re.compile(r"o?edema|flair|brain|whole|ventricle|skull|peritumou?r|infiltrat", re.IGNORECASE)
 BRATS_LABELS = frozenset({1, 2, 4})
-BRATS_OEDEMA = 2
+BRATS_OEDEMA, BRATS_ENHANCING = 2, 4
 
 
 def isTumourCore(name: str) -> bool:
@@ -51,6 +52,15 @@ def defaultIds(node: slicer.vtkMRMLNode) -> tuple[str, ...]:
     segments = segmentsOf(node)
     ticks = defaultTicksOf(node, segments)
     return tuple(identity for (identity, _name), tick in zip(segments, ticks, strict=True) if tick)
+
+
+def enhancingIds(node: slicer.vtkMRMLNode, ids: Sequence[str]) -> tuple[str, ...]:
+    """Those of the segments ``ids`` (of a label map: labels as text) that take up contrast agent, by name or label."""
+    segments = [(one, name) for one, name in segmentsOf(node) if one in ids]
+    labels = set() if node.IsA("vtkMRMLSegmentationNode") else {int(one) for one, _name in segmentsOf(node)}
+    if BRATS_ENHANCING in labels and len(labels) > 1 and labels <= BRATS_LABELS:
+        return tuple(one for one, _name in segments if int(one) == BRATS_ENHANCING)
+    return tuple(one for one, name in segments if _ENHANCING.search(name))
 
 
 def _labels(node: slicer.vtkMRMLLabelMapVolumeNode) -> list[int]:
