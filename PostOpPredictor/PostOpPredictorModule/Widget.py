@@ -86,7 +86,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         ):
             section.layout().addWidget(slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui")))
         self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
+        for widget in (uiWidget, self.ui.WhatIf):
+            widget.setMRMLScene(slicer.mrmlScene)
         self.logic = self._logicFactory()
         self.compareView = self._compareViewFactory(whenChanged=self._onCompareChanged)
         self._makePanels()

@@ -31,7 +31,6 @@ class PlanEditor(slicer.util.VTKObservationMixin):
         self._filling = False
         self.plans = PlanList()
         self._structures = StructuresTable(ui.structuresTable, self._onStructure)
-        ui.structuresSelector.setMRMLScene(slicer.mrmlScene)
         ui.addPlanButton.connect("clicked(bool)", lambda *_args: self._add())
         ui.duplicatePlanButton.connect("clicked(bool)", lambda *_args: self._duplicate())
         ui.removePlanButton.connect("clicked(bool)", lambda *_args: self._remove())
