@@ -22,7 +22,7 @@ from ..retrieval.strategies import MINIMUM_IOU
 from .bootstrap import pooled_interval
 from .calibration_patient import PatientMeasures
 
-FLOORS = (0.005, 0.01, 0.02, 0.04, 0.08)
+FLOORS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Added to the spread, of a brightness in [0, 1], so that a spread of 0 is not taken for certainty."""
 
 CHOSEN_AT = 0.9
