@@ -182,6 +182,9 @@ def test_the_map_says_what_is_generated_and_what_is_the_patients_own(patient: Pa
     assert weight.min() == 0.0 and weight.max() == pytest.approx(1.0)
     assert not weight[~inside].any()
     np.testing.assert_allclose(weight[inside], on_template[inside], atol=1e-6)
+    everywhere = dataclasses.replace(case, change=np.ones_like(case.change))
+    how_it_moves(asked_with(patient, everywhere), SilentProgress()).files[0].write(tmp_path / "all.nii.gz")
+    assert ((sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "all.nii.gz"))) > 0) == inside).mean() > 0.9999
     own = dataclasses.replace(case, change=np.zeros_like(case.change))
     how_it_moves(asked_with(patient, own), SilentProgress()).files[0].write(tmp_path / "own.nii.gz")
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "own.nii.gz"))).any()
