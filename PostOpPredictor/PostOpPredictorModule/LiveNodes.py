@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 import slicer.util
 from slicer.i18n import tr as _
@@ -17,6 +18,7 @@ from .ResultNodes import removeNode
 from .Terminology import cavityTerms, tumourTerms
 from .WindowLevel import GreyWindow
 
+LABELS = frozenset({"tumour", "cavity"})
 LIVE_ROLE = "live-preview"
 """The role of a preview's nodes, which belong to no run; they are never saved with the scene."""
 
@@ -24,7 +26,8 @@ LIVE_ROLE = "live-preview"
 class LiveNodes:
     """``preop``, ``tumour``, and synthetic ``postop`` and ``cavity`` in ``scene``; ``remove()`` takes them out.
 
-    ``images``: "preop", "tumour", "postop" and "cavity" of the session's first prediction.
+    ``images``: "preop", "tumour", "postop" and "cavity" of the session's first prediction, as ``readLiveImages`` gives
+    them; ``window``: how the scan is shown, made of it when left out.
     """
 
     def __init__(
@@ -35,9 +38,9 @@ class LiveNodes:
         self.preop = self._volume(_("Live preview: pre-op"), images["preop"], window, synthetic=False)
         self.postop = self._volume(_("Live preview (synthetic)"), images["postop"], window, synthetic=True)
         self.tumour = self._node("vtkMRMLSegmentationNode", _("Live preview: tumour"), synthetic=False)
-        fillSegmentation(self.tumour, images["tumour"].cropped(), tumourTerms(), self.preop)
+        fillSegmentation(self.tumour, images["tumour"], tumourTerms(), self.preop)
         self.cavity = self._node("vtkMRMLSegmentationNode", _("Live preview: cavity (synthetic)"), synthetic=True)
-        fillSegmentation(self.cavity, images["cavity"].cropped(), cavityTerms(), self.preop)
+        fillSegmentation(self.cavity, images["cavity"], cavityTerms(), self.preop)
 
     @property
     def areThere(self) -> bool:
@@ -52,9 +55,8 @@ class LiveNodes:
         fillVolume(self.postop, postop)
         self.postop.EndModify(changes)
         segment = self.cavity.GetSegmentation().GetSegment("cavity")
-        labels = cavity.cropped()
-        image = filledImage(slicer.vtkOrientedImageData(), labels.array)
-        image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(labels.ijkToRas))
+        image = filledImage(slicer.vtkOrientedImageData(), cavity.array)
+        image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(cavity.ijkToRas))
         segment.AddRepresentation(LABELMAP, image)
         self.cavity.GetSegmentation().Modified()
 
@@ -84,5 +86,13 @@ class LiveNodes:
 
 
 def readLiveImages(files: Mapping[str, str], names: Mapping[str, str]) -> dict[str, ImageData]:
-    """Read files of the session: ``names`` maps what it is here to the session's name; may run in a thread."""
-    return {role: readImage(Path(files[name])) for role, name in names.items()}
+    """Read files of the session: ``names`` maps what it is here to the session's name; may run in a thread.
+
+    Label maps are cropped, volumes have the type that a node holds: what takes long is done here.
+    """
+    images = {role: readImage(Path(files[name])) for role, name in names.items()}
+    return {role: image.cropped() if role in LABELS else _asFloats(image) for role, image in images.items()}
+
+
+def _asFloats(image: ImageData) -> ImageData:
+    return ImageData(np.ascontiguousarray(image.array, np.float32), image.ijkToRas)

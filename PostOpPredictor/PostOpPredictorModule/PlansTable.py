@@ -163,6 +163,17 @@ def areaTexts(row: PlanFigures) -> list[str]:
     ]
 
 
+def _nearestAreaText(row: PlanFigures) -> str:
+    """For a cavity that overlaps no area."""
+    areas = [one for one in row.readOut.get("eloquent") or () if isinstance(one, Mapping)]
+    told = [one for one in areas if isinstance(one.get("distance_mm"), (int, float))]
+    if not told:
+        return _("none")
+    nearest = min(told, key=lambda one: float(one["distance_mm"]))
+    text = _("none (nearest: {region}, {distance:.1f} mm)")
+    return text.format(region=nearest.get("region"), distance=nearest["distance_mm"])
+
+
 def planSentences(row: PlanFigures) -> list[str]:
     """What the table in the panel has no room for, line by line."""
     lines = [f"{row.name}: {row.description}" if row.description else row.name]
@@ -183,7 +194,7 @@ def planSentences(row: PlanFigures) -> list[str]:
     for one in structuresOf(row):
         lines.append(_structureSentence(one))
     if "eloquent" in row.readOut:
-        areas = ", ".join(areaTexts(row)) or _("none")
+        areas = ", ".join(areaTexts(row)) or _nearestAreaText(row)
         lines.append(_("Overlap with eloquent areas: {areas}").format(areas=areas))
         lines.append(_("(from a functional atlas: overlap, not a prediction of deficit)"))
     return lines

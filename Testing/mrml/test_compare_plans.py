@@ -116,6 +116,14 @@ def test_every_column_says_its_key_figure_and_that_it_is_synthetic(
     assert captions(layout_manager, PREOP) == []
     assert captions(layout_manager, PREDICTED) == ["Residual 1.5 ml, EOR 95 %", synthetic]
     assert captions(layout_manager, planTag(1)) == ["Residual 6.2 ml, EOR 61 %", synthetic]
+    renderer = layout_manager.sliceWidget(planTag(1)).sliceView().renderWindow().GetRenderers().GetFirstRenderer()
+    props = renderer.GetViewProps()
+    heights = [
+        actor.GetPositionCoordinate().GetValue()[1]
+        for actor in (props.GetItemAsObject(number) for number in range(props.GetNumberOfItems()))
+        if actor.IsA("vtkTextActor") and actor.GetTextProperty().GetBold()
+    ]
+    assert heights[0] - heights[1] > 15, "one below the other"
     label = layout_manager.sliceWidget(planTag(1)).sliceLogic().GetSliceNode().GetLayoutLabel()
     assert label == "Plan 1 (synthetic)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from fake_backend import is_running, wait_until, working_folders
 from finished_prediction import node_ids
 from live_backend import ANSWERING, SESSION, fake_session, poll_until
 from PostOpPredictorModule.Errors import PredictionError
-from PostOpPredictorModule.LivePreview import LivePreview
+from PostOpPredictorModule.LivePreview import SECONDS_OF_REST, LivePreview
 from PostOpPredictorModule.PlanList import ResectionPlan, SegmentReference
 from PostOpPredictorModule.ResultAttributes import SYNTHETIC, markedNodes
 from PostOpPredictorModule.Settings import PredictionInputs, PredictionSettings
@@ -132,7 +133,8 @@ def test_another_slice_is_asked_for_only_until_the_volume_is_there(
     preview.setPlan(PLAN)
     poll_until(preview, lambda: shown(preview)[0] == 200.0)
     looking.z = 25.0
-    for _ in range(30):
+    end = time.monotonic() + 2.5 * SECONDS_OF_REST
+    while time.monotonic() < end:
         preview.poll()
     assert [one["slice"] for one in asked()] == [20]
     preview.setPlan(PLAN.withMargin(1))

@@ -103,6 +103,13 @@ def test_sentences_say_what_the_plan_takes_and_leaves(rows: list[PlanFigures]) -
     assert "The cavity overlaps 'tract' by 0.7 ml" in planSentences(rows[2])
 
 
+def test_without_overlap_the_nearest_area_is_told() -> None:
+    far = [{"region": name, "overlap_ml": 0.0, "distance_mm": mm} for name, mm in (("sight", 31.0), ("hand", 13.54))]
+    text = planSentences(PlanFigures(1, "A", "", {"eloquent": far}))
+    assert "Overlap with eloquent areas: none (nearest: hand, 13.5 mm)" in text
+    assert "Overlap with eloquent areas: none" in planSentences(PlanFigures(1, "A", "", {"eloquent": []}))
+
+
 @pytest.mark.parametrize("broken", [{"plans": [3]}, {"plans": None}, {"plans": [{"read_out": None}]}, {}])
 def test_a_summary_of_another_shape_breaks_nothing(scene: Any, broken: dict[str, Any]) -> None:
     rows = planFigures(broken)

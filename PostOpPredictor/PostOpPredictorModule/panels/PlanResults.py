@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..CompareScreens import BEFORE, MOST_COLUMNS
 from ..PlansTable import PlanFigures, planFigures, planSentences
+from ..Terminology import cavityTerms, planTerms, residualTerms, tumourTerms
 from .Styles import WARNING_TEXT
 
 ROW_HEIGHT, MOST_ROWS = 24, 7
@@ -30,6 +31,7 @@ class PlanResults:
         self._nodes: Any = None
         self._rows: list[PlanFigures] = []
         self._filling = False
+        ui.outlinesLabel.text = outlinesText()
         table = ui.plansTable
         table.setColumnCount(1 + len(COLUMNS))
         table.setHorizontalHeaderLabels([_("Plan"), _("Residual"), _("Resected"), _("RANO"), _("Cavity")])
@@ -101,6 +103,21 @@ class PlanResults:
             self._compare.showPlans(self._nodes, [BEFORE, *self.ticked()])
         except (RuntimeError, ValueError) as error:
             self._say(str(error))
+
+
+def outlinesText() -> str:
+    """The legend of the outlines in the views, each word with a mark in its colour."""
+    terms = (
+        (_("tumour"), tumourTerms()[1]),
+        (_("plan"), planTerms()[1]),
+        (_("predicted cavity"), cavityTerms()[1]),
+        (_("residual tumour"), residualTerms()[1]),
+    )
+    marks = []
+    for name, term in terms:
+        colour = "#" + "".join(f"{round(255 * one):02x}" for one in term.colour)
+        marks.append(f'<span style="color:{colour};">&#9632;</span>&nbsp;{_escaped(name).replace(" ", "&nbsp;")}')
+    return " &nbsp; ".join(marks)
 
 
 def _cell(row: PlanFigures, field: str, text: str) -> str:
