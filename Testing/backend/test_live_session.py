@@ -19,6 +19,7 @@ from PostOpPredictorLib.errors import Cancelled, InputError, StorageError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID
 from PostOpPredictorLib.prediction import patient as patient_module
 from PostOpPredictorLib.prediction import patient_prediction
+from PostOpPredictorLib.prediction.live import session as session_module
 from PostOpPredictorLib.prediction.live.requests import Quit, Refusal, SliceRequest, read_request, read_requests
 from PostOpPredictorLib.prediction.live.session import live_session
 from PostOpPredictorLib.prediction.live.session_files import KEPT, SessionFiles, slice_image
@@ -30,9 +31,14 @@ SLICE = 58
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
+def what_is_tried_elsewhere_is_quick() -> Any:
+    """No registration, no checksums, and in place of the picture at full resolution the scan."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(patient_module, "register_to_mni", in_mni)
+        for module in (session_module, patient_prediction):
+            patch.setattr(module, "predicted_in_mni", lambda patient, case: patient.scan_mni)
+        patch.setitem(session_module._IMAGES, "postop_mni", lambda patient, case: patient.scan_mni)  # type: ignore[index]
+        patch.setattr(patient_prediction, "predicted_in_patient_space", lambda patient, case: patient.scan)
         patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
         yield
 
