@@ -28,8 +28,8 @@ LIMITS = (
     "what is safe or possible in this patient.",
     "Distances and overlaps are geometry. An overlap with an area that an atlas calls eloquent is not a prediction of "
     "a deficit.",
-    "The midline is read from the scan by the computer; on simulated patients it was off by 0.75 mm in the mean. Check it by "
-    "eye.",
+    "The midline is read from the scan by the computer; on simulated patients it was off by 0.75 mm in the mean. "
+    "Check it by eye.",
     "Changes with time (healing) come from a simple simulation and show a direction, not a date.",
     "Tumour labels and the alignment to MNI space are taken as given: where they are wrong, everything here is wrong.",
 )
