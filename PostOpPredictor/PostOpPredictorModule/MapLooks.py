@@ -42,7 +42,7 @@ class MapLook:
 
 def mapLooks() -> dict[str, MapLook]:
     """The looks of all maps by their role."""
-    percent, share = "%.0f %%", "%.2f"
+    percent, share = "%.0f", "%.2f"
     return {
         "spreadPrecedents": MapLook(
             _("Spread over precedents"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 import slicer.util
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from .CompareFraming import voxelsOf
 from .PredictionNodes import PrecedentNodes, PredictionNodes
 
 OWN_COLOUR, PRECEDENT_COLOUR = (255, 205, 60), (70, 200, 255)
@@ -26,18 +27,31 @@ def writeOverlapPicture(path: Path, nodes: PredictionNodes, precedent: Precedent
     """
     if any(node is None or node.GetScene() is None for node in (nodes.preop, nodes.tumour, precedent.tumour)):
         return False
-    scan = slicer.util.arrayFromVolume(nodes.preop)
-    own, other = (_maskOn(nodes.preop, one) for one in (nodes.tumour, precedent.tumour))
-    if not own.any():
+    scan, toRas = slicer.util.arrayFromVolume(nodes.preop), _ijkToRas(nodes.preop)
+    tumours = [_labelmaps(one) for one in (nodes.tumour, precedent.tumour)]
+    level = _bestLevel(tumours, np.linalg.inv(toRas), len(scan))
+    if level is None:
         return False
-    shared = (own & other).sum(axis=(1, 2))
-    level = int(np.argmax(shared if shared.any() else own.sum(axis=(1, 2))))
-    toRas = vtk.vtkMatrix4x4()
-    nodes.preop.GetIJKToRASMatrix(toRas)
+    j, i = np.indices(scan.shape[1:])
+    points = np.stack([i, j, np.full_like(i, level), np.ones_like(i)], axis=-1) @ toRas.T
+    own, other = (_marked(maps, points[..., :3]) for maps in tumours)
     # Columns from right to left and rows from front to back.
-    flips = tuple(slice(None, None, -1 if toRas.GetElement(axis, axis) > 0 else 1) for axis in (1, 0))
-    _writePng(path, overlapPixels(*(image[level][flips] for image in (scan, own, other))))
+    flips = tuple(slice(None, None, -1 if toRas[axis, axis] > 0 else 1) for axis in (1, 0))
+    _writePng(path, overlapPixels(*(image[flips] for image in (scan[level], own, other))))
     return True
+
+
+def _bestLevel(tumours: list[list[_Labelmap]], toIjk: np.ndarray, levels: int) -> int | None:
+    """The slice of the scan with most of what both share, by the count of voxels; None where the first has none."""
+    counts = []
+    for maps in tumours:
+        found = [one.points() for one in maps]
+        k = np.round(np.concatenate([np.empty((0, 3)), *found]) @ toIjk[2, :3] + toIjk[2, 3]).astype(int)
+        counts.append(np.bincount(k[(k >= 0) & (k < levels)], minlength=levels))
+    if not counts[0].any():
+        return None
+    both = np.minimum(*counts)
+    return int(np.argmax(both if both.any() else counts[0]))
 
 
 def overlapPixels(scan: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -59,21 +73,50 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     return mask & ~inner
 
 
-def _maskOn(volume: Any, segmentation: Any) -> np.ndarray:
-    """Where the segments lie on the grid of ``volume`` (k, j, i); both lie in the same space."""
-    rasToIjk, toLocal = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-    volume.GetRASToIJKMatrix(rasToIjk)
-    parent = volume.GetParentTransformNode()
-    if parent is not None:
-        parent.GetMatrixTransformFromWorld(toLocal)
-    matrix = slicer.util.arrayFromVTKMatrix(rasToIjk) @ slicer.util.arrayFromVTKMatrix(toLocal)
-    points = voxelsOf(segmentation)
-    shape = slicer.util.arrayFromVolume(volume).shape
-    indices = np.round(points @ matrix[:3, :3].T + matrix[:3, 3]).astype(int)[:, ::-1]
-    inside = ((indices >= 0) & (indices < shape)).all(axis=1)
-    mask = np.zeros(shape, bool)
-    mask[tuple(indices[inside].T)] = True
-    return mask
+@dataclass(frozen=True)
+class _Labelmap:
+    """Voxels (k, j, i) of a segment, the index (i, j, k) of the first one, and the matrix to RAS without parents."""
+
+    voxels: np.ndarray
+    first: np.ndarray
+    toRas: np.ndarray
+
+    def points(self) -> np.ndarray:
+        """Middles (n, 3) of the marked voxels."""
+        return (np.argwhere(self.voxels)[:, ::-1] + self.first) @ self.toRas[:3, :3].T + self.toRas[:3, 3]
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Whether the nearest voxel of each of ``points`` (..., 3) is marked."""
+        toIjk = np.linalg.inv(self.toRas)
+        indices = np.round(points @ toIjk[:3, :3].T + toIjk[:3, 3]).astype(int) - self.first
+        inside = ((indices >= 0) & (indices < self.voxels.shape[::-1])).all(axis=-1)
+        marked = np.zeros(points.shape[:-1], bool)
+        marked[inside] = self.voxels[tuple(indices[inside].T[::-1])]
+        return marked
+
+
+def _labelmaps(segmentation: Any) -> list[_Labelmap]:
+    found = []
+    for segmentId in segmentation.GetSegmentation().GetSegmentIDs():
+        image = slicer.vtkOrientedImageData()
+        if segmentation.GetBinaryLabelmapRepresentation(segmentId, image):
+            voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
+            matrix = vtk.vtkMatrix4x4()
+            image.GetImageToWorldMatrix(matrix)
+            first = np.array(image.GetExtent()[::2])
+            found.append(_Labelmap(voxels, first, slicer.util.arrayFromVTKMatrix(matrix)))
+    return found
+
+
+def _marked(maps: list[_Labelmap], points: np.ndarray) -> np.ndarray:
+    return np.any([np.zeros(points.shape[:-1], bool), *(one.at(points) for one in maps)], axis=0)
+
+
+def _ijkToRas(volume: Any) -> np.ndarray:
+    """Without parents: scan and tumours always share one."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return np.array(slicer.util.arrayFromVTKMatrix(matrix))
 
 
 def _writePng(path: Path, pixels: np.ndarray) -> None:

@@ -12,6 +12,8 @@ from .CompareLayout import PREDICTED, PREOP, isCompareViewName
 from .ResultAttributes import COLOURS_ROLE, RUN_ID, markNode
 
 SPACING_MM = 8.0
+LENGTH_PERCENT = 300.0
+"""Of the way that tissue moves: some millimetres would hardly be seen."""
 LEAST_SHOWN_MM, MOST_SHOWN_MM = 0.5, 30.0
 COLOURS_BY_MM = ((0.5, 0.45, 0.70, 0.95), (3.0, 0.95, 0.90, 0.45), (8.0, 0.95, 0.40, 0.20))
 """mm -> red, green, blue."""
@@ -58,6 +60,7 @@ def _displayed(shift: slicer.vtkMRMLGridTransformNode) -> Any:
     display.SetVisualizationMode(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GLYPH)
     display.SetGlyphType(slicer.vtkMRMLTransformDisplayNode.GLYPH_TYPE_ARROW)
     display.SetGlyphSpacingMm(SPACING_MM)
+    display.SetGlyphScalePercent(LENGTH_PERCENT)
     display.SetGlyphDisplayRangeMinMm(LEAST_SHOWN_MM)
     display.SetGlyphDisplayRangeMaxMm(MOST_SHOWN_MM)
     display.SetVisibility3D(False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import slicer
+import slicer.util
 from PIL import Image
 from PostOpPredictorModule.OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, overlapPixels, writeOverlapPicture
 from PostOpPredictorModule.ResultNodes import findResults, showInSpace
+from standins.mrml_scene import add_segmentation
 from written_result import written_result
 
 
@@ -42,6 +45,22 @@ def test_it_is_the_same_in_patient_space(result: Any, tmp_path: Path) -> None:
     showInSpace(result, "patient")
     assert writeOverlapPicture(tmp_path / "patient.png", result, result.precedents[0])
     assert (np.asarray(Image.open(tmp_path / "mni.png")) == np.asarray(Image.open(tmp_path / "patient.png"))).all()
+
+
+def test_a_precedent_on_a_coarser_grid_has_a_whole_outline(result: Any, tmp_path: Path) -> None:
+    """Cases of a library have voxels of 1.5 mm, the scan has finer ones."""
+    fine = slicer.util.addVolumeFromArray(np.ones((60, 60, 60), np.float32), ijkToRAS=np.diag([1.0, 1, 1, 1]))
+    coarse = slicer.util.addVolumeFromArray(np.ones((20, 20, 20), np.float32), ijkToRAS=np.diag([3.0, 3, 3, 1]))
+    own, other = np.zeros((60, 60, 60), np.uint8), np.zeros((20, 20, 20), np.uint8)
+    own[20:40, 20:40, 20:40], other[6:12, 6:12, 6:12] = 1, 1
+    case = dataclasses.replace(result.precedents[0], tumour=add_segmentation(other, coarse, {1: "core"}))
+    nodes = dataclasses.replace(result, preop=fine, tumour=add_segmentation(own, fine, {1: "core"}))
+    assert writeOverlapPicture(tmp_path / "fine.png", nodes, case)
+    factor = np.asarray(Image.open(tmp_path / "fine.png")).shape[0] // 60
+    # The rim of 18 x 18 voxels that the other's outline does not cover, and nothing within.
+    drawn = pixels_of(tmp_path / "fine.png", PRECEDENT_COLOUR)
+    side = 18 * factor
+    assert 2 * side < len(drawn) <= 4 * side
 
 
 def test_outlines_touch_the_rim_and_not_the_middle() -> None:

@@ -201,7 +201,7 @@ def test_without_maps_the_panel_offers_to_compute_them_and_says_what_it_costs(
     show(plain=True)
     ui = panel.ui
     ui.howSureCollapsibleButton.collapsed = False
-    assert "several times as long" in ui.uncertaintyLabel.text
+    assert "two to three times as long" in ui.uncertaintyLabel.text
     assert not ui.mapWidget.visible
     assert ui.computeMapsButton.visible and ui.computeMapsButton.enabled
     assert "3 precedents and 8 times" in ui.computeMapsButton.toolTip

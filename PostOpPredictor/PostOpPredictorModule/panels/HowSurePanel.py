@@ -77,7 +77,7 @@ class HowSurePanel:
         ui.similarityLabel.visible = bool(ui.similarityLabel.text)
         ui.similarityLabel.styleSheet = WARNING if similarity.get("level") in ("none", "weak") else "font-weight: bold;"
         ui.uncertaintyLabel.text = (
-            spreadText(found) if found else _("Not computed yet: it takes several times as long.")
+            spreadText(found) if found else _("Not computed yet: it takes two to three times as long.")
         )
         ui.calibrationLabel.text = str(found.get("calibration_sentence", ""))
         ui.calibrationLabel.visible = bool(ui.calibrationLabel.text)
@@ -133,7 +133,7 @@ def spreadText(found: Mapping[str, Any]) -> str:
 def costText(precedents: int, noiseSamples: int) -> str:
     """What computing the maps costs."""
     text = _(
-        "Predicts the volume again for each of the {precedents} precedents and {samples} times with another seed, so "
-        "it takes several times as long: without a graphics card some minutes."
+        "Predicts the volume again for each of the {precedents} precedents and {samples} times with another seed: two "
+        "to three times as long as the prediction alone."
     )
     return text.format(precedents=precedents, samples=noiseSamples)
