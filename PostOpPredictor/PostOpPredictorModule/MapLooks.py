@@ -42,7 +42,8 @@ class MapLook:
 
 def mapLooks() -> dict[str, MapLook]:
     """The looks of all maps by their role."""
-    percent, share = "%.0f", "%.2f"
+    # All as wide: Slicer makes the letters as large as the widest number lets it.
+    percent, share = "%5.0f", "%5.2f"
     return {
         "spreadPrecedents": MapLook(
             _("Spread over precedents"),

@@ -82,7 +82,7 @@ def test_the_map_lies_over_the_prediction_in_the_users_views(layout_manager: Any
     assert layers(layout_manager, "Red")[2] == 0.25
     (legend,) = legends()
     assert legend.GetTitleText() == "Spread over precedents\n(% of the brightness range)"
-    assert legend.GetVisibility() and legend.GetLabelFormat() == "%.0f"
+    assert legend.GetVisibility() and legend.GetLabelFormat() == "%5.0f"
     assert legend.GetPrimaryDisplayNode() in (None, spread.GetDisplayNode())
 
 

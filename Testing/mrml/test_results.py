@@ -124,6 +124,7 @@ def test_without_a_study_the_folder_lies_at_the_top(scene: Any, prediction: Fini
 
 def test_synthetic_nodes_say_so_in_name_and_attribute(result: Any) -> None:
     synthetic = [result.postop, result.cavity, result.outcome, result.cavityProbability, result.shift]
+    synthetic += [result.report, result.generated]
     own = [node for node in markedNodes(slicer.mrmlScene) if not node.GetAttribute(ROLE).startswith("precedent-")]
     assert len(own) > len(synthetic)
     for node in own:
