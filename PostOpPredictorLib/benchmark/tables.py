@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..evaluation.bootstrap import LEVEL
-from ..evaluation.markdown import DEFINITIONS, KIND_OF_PATIENT, arrow, cell, markdown_table
+from ..evaluation.markdown import DEFINITIONS, KIND_OF_PATIENT, arrow, cell, markdown_table, proxy_note
 from ..evaluation.metrics import METRIC
 from .comparison import Comparison
 from .result import BenchmarkCohort, BenchmarkResult, NamedRow
@@ -56,6 +56,7 @@ def _cohort(block: BenchmarkCohort, result: BenchmarkResult) -> list[str]:
         f"{cohort.patients} patients ({cohort.cases} cases, {cohort.slices} slices). "
         f"Mean over patients [{LEVEL:.0%} bootstrap interval over patients]. Budget: {result.setting['budget']}.",
         "",
+        *proxy_note(cohort),
     ]
     for number, title in TITLES.items():
         if rows := block.table(number):

@@ -206,6 +206,7 @@ def summarise(
                 institutions=len({case.institution for case in own.values()}),
                 rows=summarised,
                 differences=differences(summarised, resamples, seed),
+                proxy_cavities=sum(case.attributes.get("cavity") == "proxy" for case in own.values()),
             )
         )
     return summaries

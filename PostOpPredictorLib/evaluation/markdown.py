@@ -73,6 +73,18 @@ def markdown_report(
     return "\n".join(lines) + "\n"
 
 
+def proxy_note(cohort: CohortSummary) -> list[str]:
+    """What must stand beside a table that rests on derived cavities; nothing where all are labelled."""
+    if cohort.proxy_cavities == 0:
+        return []
+    return [
+        f"**The true cavity of {cohort.proxy_cavities} of {cohort.cases} cases is a proxy**: their data set has no "
+        "label for it, so it was derived from other labels (docs/import.md). Every figure of the cavity, and of the "
+        "region around it, rests on that.",
+        "",
+    ]
+
+
 def _short_kind(cohort: CohortSummary) -> str:
     return f"simulated, {cohort.source}" if cohort.simulated else cohort.source
 
@@ -95,11 +107,12 @@ def shown_metrics(cohort: CohortSummary, group: str) -> list[Metric]:
 def _cohort(cohort: CohortSummary) -> list[str]:
     kind = KIND_OF_PATIENT.get(cohort.source, f"{cohort.source or 'unknown'} patients")
     lines = [
-        f"## Simulated: {kind}",
+        f"## {'Simulated' if cohort.simulated else 'Real'}: {kind}",
         "",
         f"{cohort.patients} patients ({cohort.cases} cases) of {cohort.institutions} institutions, "
         f"{cohort.slices} slices. Mean over patients [{LEVEL:.0%} bootstrap interval over patients].",
         "",
+        *proxy_note(cohort),
     ]
     for group, title in GROUP_TITLES.items():
         metrics = shown_metrics(cohort, group)

@@ -37,11 +37,17 @@ def printed_table(json_file: Path) -> str:
     return output.getvalue()
 
 
+def _kind(cohort: Mapping[str, Any]) -> str:
+    source = str(cohort["source"])
+    return f"Simulated {source}" if cohort.get("simulated", True) else source.capitalize()
+
+
 def _rows(cohort: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
+    proxies = cohort.get("proxy_cavities", 0)
     shown = [key for key in COLUMNS if any(key in row["mean_over_patients"] for row in cohort["rows"])]
     table = Table(
-        title=f"Simulated {cohort['source']} patients: {cohort['patients']}, {cohort['slices']} slices; "
-        "mean [95 % interval]"
+        title=f"{_kind(cohort)} patients: {cohort['patients']}, {cohort['slices']} slices; mean [95 % interval]",
+        caption=f"The true cavity of {proxies} cases is a proxy." if proxies else None,
     )
     table.add_column("system, retrieval, pool")
     for key in shown:
@@ -53,7 +59,7 @@ def _rows(cohort: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
 
 
 def _differences(cohort: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table:
-    table = Table(title=f"Simulated {cohort['source']} patients: paired differences")
+    table = Table(title=f"{_kind(cohort)} patients: paired differences")
     for title in ("question", "first", "second", "metric", "difference", "first is"):
         table.add_column(title)
     for item in cohort["differences"]:

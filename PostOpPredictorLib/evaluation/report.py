@@ -102,6 +102,7 @@ def _cohort(cohort: CohortSummary) -> dict[str, Any]:
     return {
         **counts,
         "simulated": cohort.simulated,
+        "proxy_cavities": cohort.proxy_cavities,
         "rows": [row_json(row) for row in cohort.rows],
         "differences": [_difference(item) for item in cohort.differences],
     }

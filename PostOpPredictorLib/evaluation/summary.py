@@ -50,7 +50,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class CohortSummary:
-    """All figures of one kind of patients ("phantom", "semi-real" or "real")."""
+    """All figures of one kind of patients ("phantom", "semi-real" or "real").
+
+    ``proxy_cavities``: cases whose true cavity was derived, because their data set has no label for it.
+    """
 
     source: str
     patients: int
@@ -59,6 +62,7 @@ class CohortSummary:
     institutions: int
     rows: list[RowSummary]
     differences: list[Difference]
+    proxy_cavities: int = 0
 
     @property
     def simulated(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,13 @@ from tiny_models import a_pipeline
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled
-from PostOpPredictorLib.evaluation.evaluate import fit_for
+from PostOpPredictorLib.evaluation.evaluate import fit_for, summarise
+from PostOpPredictorLib.evaluation.markdown import markdown_report, proxy_note
+from PostOpPredictorLib.evaluation.measures import CaseMeasures
 from PostOpPredictorLib.evaluation.pools import Pool
-from PostOpPredictorLib.evaluation.rows import model_rows
+from PostOpPredictorLib.evaluation.rows import Row, model_rows
 from PostOpPredictorLib.evaluation.shared_work import measure_share, wait_for_others
+from PostOpPredictorLib.evaluation.systems import CopyOfPre
 from PostOpPredictorLib.launched import Share
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.retrieval.slice_index import SliceIndex
@@ -74,6 +78,25 @@ def test_real_pairs_have_no_ceiling_of_the_appearance(tmp_path: Path) -> None:
     left = fit_for(rows, library.cases, told)
     assert len(left) == len(rows) - 1 and not any("appearance" in row.title for row in left)
     assert "of 1 cases the tissue shift is not known" in told.texts[-1]
+
+
+def test_a_table_that_rests_on_proxies_says_so(folder: Path) -> None:
+    cases = [
+        replace(case, attributes={**case.attributes, "source": "real", "cavity": kind})
+        for case, kind in zip(CaseLibrary.open(folder / "library").cases, ("proxy", "labelled", "proxy"), strict=True)
+    ]
+    row = Row("trivial", CopyOfPre())
+    measures = CaseMeasures(per_slice={"ssim_full": [0.5]}, per_volume={}, seconds=1.0)
+    (cohort,) = summarise([row], {row.key: dict.fromkeys((case.case_id for case in cases), measures)}, cases, 100)
+    assert cohort.proxy_cavities == 2 and not cohort.simulated
+    page = markdown_report(
+        [cohort],
+        {"command": "", "versions": {}, "library_checksum": "", "model_checksum": "", "settings": {}},
+        {},
+        "a.png",
+    )
+    assert "The true cavity of 2 of 3 cases is a proxy" in page and "## Real:" in page
+    assert proxy_note(replace(cohort, proxy_cavities=0)) == []
 
 
 @pytest.mark.slow
