@@ -77,7 +77,7 @@ def measure_cohort(
     found = []
     for number, (case, sequence) in enumerate(cases):
         progress.step(number, len(cases))
-        path = folder / f"{anonymous(case.case_id)}.npz"
+        path = folder / f"{anonymous(case.case_id)}_{sequence}.npz"
         measures = load_measures(path)
         if measures is None:
             pipe = pipe or load()
