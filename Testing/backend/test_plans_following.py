@@ -26,6 +26,7 @@ from PostOpPredictorLib.prediction.plans.planned_mask import grown, shrunk
 from PostOpPredictorLib.prediction.plans.question import dice_with_plan
 from PostOpPredictorLib.prediction.volume_prediction import CasePrediction, predict_case
 
+pytestmark = pytest.mark.timeout(900)
 MARGINS_MM = (-5.0, -3.0, 0.0, 3.0, 5.0, 10.0)
 
 

@@ -24,6 +24,8 @@ from PostOpPredictorLib.prediction.plans.plan_files import slug_of
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_registration() -> Any:
