@@ -15,21 +15,15 @@ from .CompareOutlines import freeSavedDisplays
 from .CompareView import CompareView
 from .Errors import PredictionError
 from .Installation import Installer, SlicerInstaller
-from .LivePreview import LivePreview
 from .Logic import PostOpPredictorLogic
-from .MapOverlay import MapOverlay
 from .panels.DevicePanel import DevicePanel, troubleText
 from .panels.FoldersPanel import FoldersPanel
-from .panels.HowSurePanel import HowSurePanel
 from .panels.InputsPanel import InputsPanel
 from .panels.MessagePanel import MessagePanel, Offer
 from .panels.OptionsPanel import OptionsPanel
 from .panels.ResultsPanel import ResultsPanel
 from .panels.RunPanel import RunPanel
 from .panels.SetUpPanel import SetUpPanel
-from .panels.TimePanel import TimePanel
-from .panels.WhatIfPanel import WhatIfPanel
-from .panels.WhyPanel import WhyPanel
 from .PredictionRun import RunCallbacks
 from .ResultAttributes import ROLE
 from .Settings import PredictionSettings
@@ -59,7 +53,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         logicFactory: Callable[[], Any] = PostOpPredictorLogic,
         compareViewFactory: Callable[..., Any] = CompareView,
         installer: Installer | None = None,
-        livePreviewFactory: Callable[..., Any] = LivePreview,
+        livePreviewFactory: Callable[..., Any] | None = None,
     ) -> None:
         self._logicFactory, self._compareViewFactory = logicFactory, compareViewFactory
         self._livePreviewFactory = livePreviewFactory
@@ -149,6 +143,14 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._updateReason()
 
     def _makePanels(self) -> None:
+        # Not at the top: Slicer imports this file when it starts, and every module of ours adds to that.
+        from .LivePreview import LivePreview
+        from .MapOverlay import MapOverlay
+        from .panels.HowSurePanel import HowSurePanel
+        from .panels.TimePanel import TimePanel
+        from .panels.WhatIfPanel import WhatIfPanel
+        from .panels.WhyPanel import WhyPanel
+
         ui = self.ui
         self.messages = MessagePanel(ui)
         self.inputsPanel = InputsPanel(ui, self._updateReason)
@@ -160,9 +162,11 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._maps = MapOverlay()
         self.whyPanel = WhyPanel(ui, self._maps, self._predictAgain, lambda: self.resultsPanel.precedentsSelected())
         self.howSurePanel = HowSurePanel(ui, self._maps, self._predictAgain)
-        self.livePreview = self._livePreviewFactory(lambda: self.compareView.sliceOffsetMm(), self._onLiveChanged)
+        self.livePreview = (self._livePreviewFactory or LivePreview)(
+            lambda: self.compareView.sliceOffsetMm(), self._onLiveChanged
+        )
         inputs, settings = self.inputsPanel.inputs, self.optionsPanel.settings
-        self.whatIfPanel: WhatIfPanel | None = None
+        self.whatIfPanel: Any = None
         self.whatIfPanel = WhatIfPanel(
             ui, self.compareView, self.livePreview, self.messages, inputs, settings, self._start
         )
