@@ -15,7 +15,7 @@ from live_bench import Client, Lively, wait_until
 from prediction_bench import HAND_GRID, UNITS, in_mni, on_disk, small_library
 
 from PostOpPredictorLib.conversation import Inbox
-from PostOpPredictorLib.errors import Cancelled, InputError, StorageError
+from PostOpPredictorLib.errors import Cancelled, InputError, ModelMissing, StorageError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID
 from PostOpPredictorLib.prediction import patient as patient_module
 from PostOpPredictorLib.prediction import patient_prediction
@@ -282,7 +282,7 @@ def test_the_session_keeps_torch_to_one_thread(monkeypatch: pytest.MonkeyPatch, 
     request = PredictionRequest(pre=tmp_path / "none", tumour=tmp_path / "none", out=tmp_path, model=tmp_path)
     try:
         torch.set_num_threads(2)
-        with pytest.raises(Exception, match="none"):
+        with pytest.raises(ModelMissing, match="no model"):
             live_session(request, SilentProgress(), None)  # type: ignore[arg-type]
         assert torch.get_num_threads() == 1
     finally:
