@@ -118,7 +118,7 @@ def _files(
     half_width = intervals.half_width(ensemble)
     if half_width is not None:
         maps["uncertainty"] = PERCENT * half_width
-    maps["cavity_agreement"] = ensemble.agreement
+    maps["cavity_agreement"] = ensemble.agreement * ensemble.changeable
     maps |= {f"influence_{rank}": one.change for rank, one in enumerate(owed, start=1)}
     return tuple(
         AnswerFile(f"{kind}_mni", f"{kind}_space-{SPACE}.nii.gz", _writing(patient, array))
