@@ -9,29 +9,31 @@ import sysconfig
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_IN_AN_INSTALLATION = Path("share") / "postoppredictor" / "models" / "compact"
+_IN_AN_INSTALLATION = Path("share") / "postoppredictor" / "models"
+COMPACT, FOLLOW_UP = "compact", "follow-up"
+"""The shipped models: of early scans in T1w and T1wCE; and of any time since surgery, T2w and FLAIR too."""
 
 
-def shipped_model_folder() -> Path:
-    """Return the folder of the model that is used when none is named.
+def shipped_model_folder(name: str = COMPACT) -> Path:
+    """Return the folder of the shipped model ``name``, which is used when none is named.
 
-    ``POSTOP_MODEL`` wins, then ``Resources/models/compact`` of a source checkout or of the extension installed in
+    ``POSTOP_MODEL`` wins, then ``Resources/models`` of a source checkout or of the extension installed in
     Slicer, then an installed wheel's data files.
     When there is none at all, the place where it should have been is returned; loading it says so.
     """
     named = os.environ.get("POSTOP_MODEL")
     if named:
         return Path(named).expanduser()
-    places = model_places()
+    places = model_places(name)
     return next((place for place in places if place.is_dir()), places[0])
 
 
-def model_places() -> tuple[Path, ...]:
-    """Return where the shipped model is looked for, in this order."""
+def model_places(name: str = COMPACT) -> tuple[Path, ...]:
+    """Return where the shipped model ``name`` is looked for, in this order."""
     # pip install --target and --user put the data files elsewhere than the interpreter's own prefix.
     prefixes = (Path(sysconfig.get_path("data")), Path(site.getuserbase()), _CHECKOUT)
-    checkout = _CHECKOUT / "Resources" / "models" / "compact"
-    installed = tuple(prefix / _IN_AN_INSTALLATION for prefix in prefixes)
+    checkout = _CHECKOUT / "Resources" / "models" / name
+    installed = tuple(prefix / _IN_AN_INSTALLATION / name for prefix in prefixes)
     # In Slicer the backend lies beside the module's file, and the model of a wheel may be of another version.
     first = any((_CHECKOUT / name).is_file() for name in ("pyproject.toml", "PostOpPredictor.py"))
     return (checkout, *installed) if first else (*installed, checkout)

@@ -16,10 +16,10 @@ from ..errors import InputError
 from ..model.pipeline import PostOpPipeline
 from ..model.weights import verify
 from ..progress import Progress
-from ..shipped import shipped_model_folder
 from .demonstration_library import demonstration_library
 from .full_resolution import predicted_in_mni, predicted_in_patient_space
 from .instruction import Instruction
+from .model_choice import model_folder_of
 from .patient import Patient, read_patient
 from .precedents import Precedents, find_precedents
 from .request import PredictionRequest
@@ -63,7 +63,7 @@ def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[P
     Raises ``LibraryError``, ``ModelMissing`` or ``ModelTampered``: before the long work, not after it. A demonstration
     library that must be simulated first waits until the patient's files are known to be usable.
     """
-    folder = request.model or shipped_model_folder()
+    folder = model_folder_of(request)
     progress.stage("Loading the model")
     progress.step(0, 1)
     checksum = verify(folder)

@@ -7,8 +7,8 @@ from typing import Any
 from ...model.calibration_file import Calibration, calibration_or_reason
 from ...progress import Progress
 from ...retrieval.strategies import MINIMUM_IOU
-from ...shipped import shipped_model_folder
 from ..asked import Answer, Asked
+from ..model_choice import model_folder_of
 
 DOUBT = "Read the prediction with more doubt."
 
@@ -25,7 +25,7 @@ def how_similar(asked: Asked, progress: Progress) -> Answer:
 
 def calibration_of(asked: Asked) -> tuple[Calibration | None, str]:
     """The calibration of the model that predicts, or None and why there is none."""
-    return calibration_or_reason(asked.request.model or shipped_model_folder(), asked.tools.model_checksum)
+    return calibration_or_reason(model_folder_of(asked.request), asked.tools.model_checksum)
 
 
 def similarity_of(iou: float | None, calibration: Calibration | None, reason: str) -> dict[str, Any]:
