@@ -1,8 +1,8 @@
 """Through time: one prediction for each of several days after surgery, as simulated healing knows them.
 
 All days have the same precedent and the same noise. What heals never comes back: the cavity of a later day lies within
-that of an earlier one, and blood, air and oedema do not grow. The network learned that from examples
-(``cases/phantom/healing.py``); here it is held to it.
+that of an earlier one, and blood, air, oedema and the figure of residual tumour do not grow. The network learned that
+from examples (``cases/phantom/healing.py``); here it is held to it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ def how_it_heals(asked: Asked, progress: Progress) -> Answer | None:
         progress.log(f"Day {day:g} after surgery, {number} of {len(days)}. {SENTENCE}")
         case = asked.again(instruction, progress, days=day, settle=receding)
         own = _files(day, asked, case)
-        entries.append(_entry(day, asked, case, own))
+        entry = _entry(day, asked, case, own)
+        # Core beside a smaller cavity is what closed in on it: what was taken does not come back.
+        entry["residual_ml"] = min(one["residual_ml"] for one in (*entries[-1:], entry))
+        entries.append(entry)
         files += own
     return Answer("series", entries, tuple(files))
 

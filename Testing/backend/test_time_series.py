@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,6 +57,14 @@ class GetsWorse(FollowsThePrecedent):
         return PredictedSlices(image, chance, torch.zeros(len(triplets), 3, 128, 128))
 
 
+class Heals(GetsWorse):
+    """The same with a cavity that shrinks within the tumour, so that more of the core lies beside it every day."""
+
+    def __call__(self, triplets: TripletBatch, **settings: Any) -> PredictedSlices:
+        assert triplets.days is not None
+        return super().__call__(dataclasses.replace(triplets, days=100.0 - triplets.days), **settings)
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
@@ -99,6 +108,13 @@ def test_what_a_model_lets_grow_with_time_is_held_back(done: PredictionResult) -
     for earlier, later in pairwise(entries):
         for figure in HEALS:
             assert later[figure] <= earlier[figure], figure
+
+
+def test_what_was_taken_does_not_come_back_as_residual_tumour(bench: dict[str, Any], tmp_path: Path) -> None:
+    request = PredictionRequest(**bench, out=tmp_path / "series", series=DAYS, report=False)
+    entries = predict(request, Recorder(), load=lambda _: Heals()).summary["series"]
+    assert entries[0]["cavity_ml"] > entries[-1]["cavity_ml"] > 0, "the cavity shrinks within the tumour"
+    assert all(later["residual_ml"] <= earlier["residual_ml"] for earlier, later in pairwise(entries))
 
 
 def test_the_cavity_of_a_later_day_lies_within_that_of_an_earlier_one(done: PredictionResult) -> None:
