@@ -114,7 +114,7 @@ def simulate_case(
         pre_signal[s] = add_water_tumour(own, healthy[s], s, tumour, plan, levels[s], tissue.brain)
     patient = Patient(tumour.labels, tissue.brain, tissue.wm, tissue.csf)
     operation = operate(patient, eloquence(resection_map), practice_of(entry), surgeon)
-    attributes = {"sex": person.sex, "age": round(person.age)}
+    attributes: dict[str, str | float] = {"sex": person.sex, "age": round(person.age)}
     visits = None
     if entry.days is not None:
         healing, again, later_water = later.spawn(3)
@@ -181,7 +181,7 @@ def write_cohort(
     planned = operations_plan(real_cases_folder, seed, later=later) if real_cases_folder is not None else ()
     library = _opened(Path(library_folder))
     present = {case.case_id for case in library.cases}
-    how = {"resection_map": resection_map, "sequences": tuple(sequences)}
+    how: dict[str, Any] = {"resection_map": resection_map, "sequences": tuple(sequences)}
     jobs: list[Job] = []
     for operations in planned:
         if not present.issuperset(operations.case_ids):

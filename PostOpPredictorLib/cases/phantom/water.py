@@ -108,7 +108,7 @@ def _filling(
     fluid = levels.csf + (levels.gm - levels.csf) * (
         np.float32(0.85 if sequence == "FLAIR" else 0.3) * operation.fluid + np.float32(0.02) * grain
     )
-    late = float(ramp(np.float32(operation.days), 6.0, 16.0))
+    late = float(ramp(np.full(1, operation.days, np.float32), 6.0, 16.0)[0])
     young, old = (0.35 * levels.wm, 0.92 * levels.csf) if sequence == "T2w" else (0.7 * levels.wm, levels.oedema)
     blood = np.float32(young + late * (old - young)) * (1 + np.float32(0.10) * lumps + np.float32(0.05) * grain)
     value = fluid + operation.blood * (blood - fluid)
