@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 import shlex
 import subprocess
@@ -179,6 +180,12 @@ def small_world(tmp_path: Path, project_root: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path
 
 
+WHOLE_PAGE = pytest.mark.skipif(
+    not os.environ.get("POSTOP_WHOLE_PAGE"),
+    reason="runs the whole page in small form, which takes many minutes: set POSTOP_WHOLE_PAGE=1",
+)
+
+
 def run_in_small(commands: list[str], folder: Path) -> None:
     for command in commands:
         program, words = words_after_program(command)
@@ -194,7 +201,7 @@ def where_the_phantoms_begin(page: list[str]) -> int:
     return next(place for place, command in enumerate(page) if "library phantom" in command)
 
 
-@pytest.mark.slow
+@WHOLE_PAGE
 @pytest.mark.timeout(2400)
 def test_every_command_from_lumiere_to_both_tables_runs_in_order(page: list[str], small_world: Path) -> None:
     run_in_small(page[: where_the_phantoms_begin(page)], small_world)
@@ -206,7 +213,7 @@ def test_every_command_from_lumiere_to_both_tables_runs_in_order(page: list[str]
     assert {path.name for path in small_world.glob("evaluation-*")} == {"evaluation-paper", "evaluation-ours"}
 
 
-@pytest.mark.slow
+@WHOLE_PAGE
 @pytest.mark.timeout(2400)
 def test_every_command_for_simulated_patients_runs_in_order(page: list[str], small_world: Path) -> None:
     run_in_small(page[where_the_phantoms_begin(page) :], small_world)
