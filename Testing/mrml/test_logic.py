@@ -455,7 +455,7 @@ def test_settings_become_the_options_that_the_backend_knows(tmp_path: Path) -> N
     )
     files = {"pre": "a.nrrd", "tumour": "b.nrrd", "out": "c"}
     request = request_from_options(PredictionRequest, chosen.asJobOptions() | files, tmp_path)
-    assert (request.model, request.library, request.labels) == (None, tmp_path / "Bibliothek Ö", "1")
+    assert (request.model, request.library, request.labels) == (None, tmp_path / "Bibliothek Ö", "brats")
     assert (request.device, request.k, request.mode, request.samples, request.steps) == ("cpu", 5, "average", 4, 7)
     assert (request.seed, request.sequence, request.institution) == (11, "T1wCE", "north")
     assert request_from_options(PredictionRequest, PredictionSettings().asJobOptions() | files, tmp_path).steps is None
