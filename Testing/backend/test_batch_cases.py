@@ -20,6 +20,7 @@ from PostOpPredictorLib.prediction.plan_request import PlanRequest
 from PostOpPredictorLib.prediction.provenance import settings_of
 from PostOpPredictorLib.prediction.request import PredictionRequest
 from PostOpPredictorLib.progress import SilentProgress
+from PostOpPredictorLib.shipped import FOLLOW_UP, shipped_model_folder
 
 
 def table(folder: Path, text: str, name: str = "cases.csv") -> Path:
@@ -29,6 +30,11 @@ def table(folder: Path, text: str, name: str = "cases.csv") -> Path:
 
 def options(folder: Path, **changes: Any) -> PredictionRequest:
     return PredictionRequest(Path(), Path(), folder / "out", **changes)
+
+
+def models(compact: str) -> dict[Path, str]:
+    """Checksums of the shipped models by their folder."""
+    return {shipped_model_folder(): compact, shipped_model_folder(FOLLOW_UP): "f"}
 
 
 def test_a_row_says_files_settings_plans_and_sequences(tmp_path: Path) -> None:
@@ -154,7 +160,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 def test_the_table_tells_what_is_on_the_disk(cases: list[BatchCase], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    state = BatchState(tmp_path / "out", "m")
+    state = BatchState(tmp_path / "out", models("m"))
     predicted(cases[0], precedent="=HYPERLINK()")
     state.fail(cases[1], "bad_input", f"{tmp_path}/DOE^JANE_1.nii.gz does not exist. Check DOE^JANE_1.nii.gz.", 2.0)
     state.write_table(cases)
@@ -170,9 +176,16 @@ def test_a_case_of_other_settings_is_kept_and_told(cases: list[BatchCase], tmp_p
     predicted(cases[0])
     predicted(cases[1])
     other = replace(cases[1], request=replace(cases[1].request, seed=9))  # type: ignore[type-var]
-    state = BatchState(tmp_path / "out", "m")
+    state = BatchState(tmp_path / "out", models("m"))
     assert [state.row(case)["sentence"] for case in (cases[0], other)] == ["", OTHER_SETTINGS]
-    assert BatchState(tmp_path / "out", "another model").row(cases[0])["sentence"] == OTHER_SETTINGS
+    assert BatchState(tmp_path / "out", models("another")).row(cases[0])["sentence"] == OTHER_SETTINGS
+
+
+class FakeTools:
+    """What ``_tools`` opens, remembering of which model."""
+
+    def __init__(self, model: Path, *_: Any) -> None:
+        self.model_checksum = models("m")[model]
 
 
 @pytest.fixture
@@ -189,11 +202,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         if not (request.out / "provenance.json").exists():
             predicted(BatchCase(request.out.name, replace(request, overwrite=False)))
 
-    class FakeTools:
-        model_checksum = "m"
-
     monkeypatch.setattr(batch_run, "predict", fake)
-    monkeypatch.setattr(batch_run, "_tools", lambda *_: FakeTools())
+    monkeypatch.setattr(batch_run, "_tools", FakeTools)
+    monkeypatch.delenv("POSTOP_MODEL", raising=False)
     monkeypatch.setenv("POSTOP_CACHE", "/nonexistent")
     for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
@@ -245,3 +256,19 @@ def test_the_folder_of_the_batch_cannot_be_a_file(
     assert (tmp_path / "out").read_text() == "mine" and not asked and cases
     with pytest.raises(InputError, match="--workers is 0"):
         batch(tmp_path, workers=0)
+
+
+@pytest.mark.usefixtures("asked")
+def test_every_case_is_predicted_by_the_model_that_knows_what_its_row_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ("a,b,c,,,", "d,b,c,30,,", "e,b,c,,FLAIR,", "g,b,c,,,t2.nii", "h,b,c,,T1w,")
+    table(tmp_path, "\n".join(["id,pre,tumour,days,sequence,T2w", *rows]))
+    used = {}
+
+    def fake(request: PredictionRequest, progress: Any, *, tools: Any) -> None:
+        used[request.out.name] = tools.model_checksum
+
+    monkeypatch.setattr(batch_run, "predict", fake)
+    batch(tmp_path)
+    assert used == {"a": "m", "d": "f", "e": "f", "g": "f", "h": "m"}

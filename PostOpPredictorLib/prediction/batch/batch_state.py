@@ -14,6 +14,7 @@ from typing import Any
 
 from ...atomic_files import whole_file
 from ...cases.folder_lock import only_writer
+from ..model_choice import model_folder_of
 from ..output_folder import PROVENANCE
 from ..provenance import settings_of
 from .batch_cases import BatchCase
@@ -28,10 +29,10 @@ OTHER_SETTINGS = "made with other settings or another model than these; kept. Gi
 
 @dataclass(frozen=True)
 class BatchState:
-    """``folder``: where the cases' folders are; ``model_checksum``: of the model that predicts now."""
+    """``folder``: where the cases' folders are; ``model_checksums``: of the models that predict now, by folder."""
 
     folder: Path
-    model_checksum: str
+    model_checksums: Mapping[Path, str]
 
     def is_done(self, case: BatchCase) -> bool:
         """Whether there is a whole prediction of it."""
@@ -73,10 +74,12 @@ class BatchState:
         return rows
 
     def _is_of_other_settings(self, case: BatchCase, provenance: Mapping[str, Any]) -> bool:
-        if provenance.get("model", {}).get("checksum") != self.model_checksum:
+        if case.request is None:
+            return True
+        if provenance.get("model", {}).get("checksum") != self.model_checksums.get(model_folder_of(case.request)):
             return True
         before = provenance.get("settings", {})
-        now = {} if case.request is None else json.loads(json.dumps(settings_of(case.request)))
+        now = json.loads(json.dumps(settings_of(case.request)))
         return any(before[name] != now[name] for name in before.keys() & now.keys())
 
     def _provenance(self, case: BatchCase) -> dict[str, Any] | None:

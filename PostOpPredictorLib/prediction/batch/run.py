@@ -18,6 +18,7 @@ from ...retrieval.slice_index import SliceIndex
 from ...shipped import user_cache
 from ...worker_processes import in_processes
 from ..demonstration_library import demonstration_library
+from ..model_choice import model_folder_of
 from ..patient_prediction import Tools, open_tools
 from ..predictor import predict
 from ..request import DeviceOption, PredictionRequest
@@ -25,6 +26,8 @@ from .batch_cases import BatchCase, read_batch
 from .batch_state import DONE, FAILED, TABLE, BatchState
 
 TABLE_EVERY_SECONDS = 10.0
+MODELS_HELD = 2
+"""As many as are shipped: each case is predicted by the one that knows what its row asks."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,12 @@ def predict_batch(request: BatchRequest, progress: Progress) -> dict[str, Any]:
     if request.options.library is None:
         _make_demonstration_library(progress)
     progress.stage("Loading the model")
-    tools = _tools(request.options.model, request.options.library, request.options.device)
+    models = dict.fromkeys(model_folder_of(case.request) for case in cases if case.request is not None)
+    checksums = {
+        model: _tools(model, request.options.library, request.options.device).model_checksum for model in models
+    }
     _make_folder(request.options.out)
-    state = BatchState(request.options.out, tools.model_checksum)
+    state = BatchState(request.options.out, checksums)
     mine = share.of(cases)
     todo = [case for case in mine if request.again or not state.is_done(case)]
     works = [_Work(case, state, request.again) for case in todo]
@@ -111,7 +117,7 @@ def _predict_one(work: _Work, progress: Progress | None = None) -> None:
         return
     request = replace(case.request, overwrite=work.again or case.request.overwrite)
     try:
-        predict(request, progress, tools=_tools(request.model, request.library, request.device))
+        predict(request, progress, tools=_tools(model_folder_of(request), request.library, request.device))
     except (Cancelled, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -119,8 +125,8 @@ def _predict_one(work: _Work, progress: Progress | None = None) -> None:
         state.fail(case, ours.code, str(ours), time.monotonic() - began)
 
 
-@functools.lru_cache(maxsize=1)
-def _tools(model: Path | None, library: Path | None, device: DeviceOption) -> Tools:
+@functools.lru_cache(maxsize=MODELS_HELD)
+def _tools(model: Path, library: Path | None, device: DeviceOption) -> Tools:
     """Model, library and its index of this process."""
     anybody = Path()
     request = PredictionRequest(anybody, anybody, anybody, model=model, library=library, device=device)
