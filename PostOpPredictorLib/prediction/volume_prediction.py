@@ -107,19 +107,12 @@ def predict_case(
     bright where the model draws images only: it tells the cavity by dark fluid.
     """
     progress = progress or SilentProgress()
-    if not pipe.has_renderer and sequence in BRIGHT_FLUID:
-        raise InputError(
-            f"This model draws images only and tells the cavity by dark fluid, but on {sequence} fluid is bright. "
-            "Choose a structure model, or a T1-weighted scan."
-        )
+    _refuse_impossible(pipe, sequence, plan, days)
     instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
     reach = reach_of(tumour, plan)
     chosen = tuple(slices) if slices is not None else slices_with_tumour(reach, brain)
-    parts = _parts(chosen)
-    if plan is not None or days is not None:
-        pipe.refuse_unknown(plan=plan is not None, days=days is not None)
     asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
-    batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
+    batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in _parts(chosen)]
     settings: dict[str, Any] = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance}
     settings["start"] = start
     if pipe.has_renderer:
@@ -129,29 +122,34 @@ def predict_case(
     shift = smooth_shift(_volume_of_shift(drawn.shift, chosen) * ending[..., None], inside)
     drawn_outcome = None
     if drawn.outcome is None:
-        if plan is not None:
-            raise InputError("This model draws images only, so it cannot follow a plan. Choose a structure model.")
         synthesised = _volume(drawn.image, chosen)
         probability = outcome_probability_of_image(synthesised, pre, tumour, inside & (ending > 0))
         weight = near_tumour(tumour > 0) * inside * ending
     else:
         told = ended(_volume_of_outcome(drawn.outcome, chosen), ending)
         probability = without_islands(smooth_through_plane(told, inside), reach)
-        if plan is not None:
-            probability = follow_plan(probability, shift, tumour, inside, plan)
-        if settle is not None:
-            probability = settle(probability)
+        probability = probability if plan is None else follow_plan(probability, shift, tumour, inside, plan)
+        probability = probability if settle is None else settle(probability)
         drawn_outcome = np.ascontiguousarray(probability[:, list(chosen)].swapaxes(0, 1))
-        synthesised = (
-            _rendered(pipe, batches, parts, drawn_outcome, shift, progress)
-            if pipe.has_renderer
-            else _volume(drawn.image, chosen)
-        )
+        synthesised = _synthesised(pipe, batches, chosen, drawn, drawn_outcome, shift, progress)
         weight = change_weight(outcome_labels(probability) > 0, inside) * np.minimum(2.0 * ending, 1.0)
     probability = with_visible_tumour(probability, tumour * inside, shift)
     image = fuse(warp_tissue(pre, shift, brain, sequence), synthesised, weight, brain)
     outcome = outcome_labels(probability)
     return CasePrediction(image, outcome, probability, shift, weight, synthesised, chosen, sequence, drawn_outcome)
+
+
+def _refuse_impossible(pipe: Pipeline, sequence: str, plan: LabelArray | None, days: float | None) -> None:
+    """Raise ``InputError`` for what the model cannot do, before anything is worked on."""
+    if not pipe.has_renderer and sequence in BRIGHT_FLUID:
+        raise InputError(
+            f"This model draws images only and tells the cavity by dark fluid, but on {sequence} fluid is bright. "
+            "Choose a structure model, or a T1-weighted scan."
+        )
+    if not pipe.has_renderer and plan is not None:
+        raise InputError("This model draws images only, so it cannot follow a plan. Choose a structure model.")
+    if plan is not None or days is not None:
+        pipe.refuse_unknown(plan=plan is not None, days=days is not None)
 
 
 def render_sequence(
@@ -177,9 +175,8 @@ def render_sequence(
             "This model draws one image and no structure, so no further sequence can be drawn from it. "
             "Choose a structure model, or leave the further scans out."
         )
-    parts = _parts(case.slices)
-    batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in parts]
-    synthesised = _rendered(pipe, batches, parts, case.drawn_outcome, case.shift, progress or SilentProgress())
+    batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in _parts(case.slices)]
+    synthesised = _rendered(pipe, batches, case.slices, case.drawn_outcome, case.shift, progress or SilentProgress())
     image = fuse(warp_tissue(pre, case.shift, brain, sequence), synthesised, case.change, brain)
     return replace(case, image=image, synthesised=synthesised, sequence=sequence)
 
@@ -222,25 +219,41 @@ def _called(pipe: Pipeline, batch: TripletBatch, settings: dict[str, Any]) -> An
         ) from error
 
 
+def _synthesised(
+    pipe: Pipeline,
+    batches: list[TripletBatch],
+    chosen: tuple[int, ...],
+    drawn: _DrawnSlices,
+    drawn_outcome: FloatArray,
+    shift: FloatArray,
+    progress: Progress,
+) -> FloatArray:
+    """The image of a structure: rendered, or for a pipeline without a renderer as it came with the structure."""
+    if not pipe.has_renderer:
+        return _volume(drawn.image, chosen)
+    return _rendered(pipe, batches, chosen, drawn_outcome, shift, progress)
+
+
 def _rendered(
     pipe: Pipeline,
     batches: list[TripletBatch],
-    parts: list[tuple[int, ...]],
+    chosen: tuple[int, ...],
     drawn_outcome: FloatArray,
     shift: FloatArray,
     progress: Progress,
 ) -> FloatArray:
     """Draw the image from the smoothed structure; ``drawn_outcome`` (slices, 6, y, x)."""
     progress.stage("Drawing the scan")
-    outcomes = torch.from_numpy(drawn_outcome).split([len(part) for part in parts])
+    counts = [len(batch) for batch in batches]
+    outcomes = torch.from_numpy(drawn_outcome).split(counts)
+    pulls = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shift[list(chosen)], -1, 1))).split(counts)
     drawn = []
-    for number, (batch, part, outcome) in enumerate(zip(batches, parts, outcomes, strict=True)):
+    for number, (batch, outcome, pull) in enumerate(zip(batches, outcomes, pulls, strict=True)):
         progress.step(number, len(batches))
-        pull = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shift[list(part)], -1, 1)))
         with torch.inference_mode():
             drawn.append(pipe.render(batch, outcome, pull)[:, 0])
     progress.step(len(batches), len(batches))
-    return _volume(_stacked(drawn), [z for part in parts for z in part])
+    return _volume(_stacked(drawn), chosen)
 
 
 def _stacked(tensors: list[torch.Tensor]) -> FloatArray:
