@@ -111,7 +111,9 @@ def prediction_request(
         list[str] | None, typer.Option(help="NAME=FILE: tell the distance to this mask; may be repeated.")
     ] = None,
     days: Annotated[float | None, typer.Option(help="Days since surgery that the prediction shows.")] = None,
-    series: Annotated[str | None, typer.Option(help="More of such days, a volume each: 1,30,90.")] = None,
+    series: Annotated[
+        list[str] | None, typer.Option(help="More of such days, a volume each: 1,30,90; may be repeated.")
+    ] = None,
     uncertainty: Annotated[bool, typer.Option(help="Maps of how sure it is, and what each precedent changes.")] = False,
     noise_samples: Annotated[int, typer.Option(help="Samples for the spread over noise.")] = 8,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
@@ -146,7 +148,7 @@ def prediction_request(
         follow=follow,
         exclude=tuple(exclude or ()),
         days=days,
-        series=days_from(series),
+        series=days_from(series or ()),
         uncertainty=uncertainty,
         noise_samples=noise_samples,
         plans=tuple(plan_from(text) for text in plan or ()),

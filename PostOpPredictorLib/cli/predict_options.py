@@ -53,13 +53,17 @@ def further_scans(texts: Sequence[str], sequences: Sequence[str]) -> dict[str, P
     return scans
 
 
-def days_from(text: str | None) -> tuple[float, ...]:
-    """Days as ``1,30,90``. Raises ``InputError`` for what is no number."""
-    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
-    try:
-        return tuple(float(part) for part in parts)
-    except ValueError:
-        raise InputError(f"--series {text} is no list of days. Write the days with commas, such as 1,30,90.") from None
+def days_from(texts: Sequence[str]) -> tuple[float, ...]:
+    """Days as ``1,30,90``, of each of ``texts``. Raises ``InputError`` for what is no number."""
+    days: list[float] = []
+    for text in texts:
+        try:
+            days += [float(part) for part in text.split(",") if part.strip()]
+        except ValueError:
+            raise InputError(
+                f"--series {text} is no list of days. Write the days with commas, such as 1,30,90."
+            ) from None
+    return tuple(days)
 
 
 def _spare_from(text: str, whole: str) -> SpareRequest:

@@ -19,7 +19,7 @@ def test_plans_of_the_command_line_are_understood() -> None:
     )
     assert structure_from("m=motor.nii.gz") == StructureRequest("m", Path("motor.nii.gz"))
     assert further_scans(["T2w=t2.nii.gz"], ["T2w", "FLAIR"]) == {"T2w": Path("t2.nii.gz")}
-    assert days_from("1, 30,90") == (1.0, 30.0, 90.0) and days_from(None) == ()
+    assert days_from(["1, 30,90"]) == days_from(["1", "30,90"]) == (1.0, 30.0, 90.0) and days_from([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_other_options_that_are_not_understood_are_sentences() -> None:
         lambda: structure_from("x"),
         lambda: further_scans(["PET=x.nii"], ["T2w"]),
         lambda: further_scans(["T2w=x.nii", "T2w=y.nii"], ["T2w"]),
-        lambda: days_from("1,soon"),
+        lambda: days_from(["1", "2,soon"]),
     ):
         with pytest.raises(InputError):
             call()
