@@ -41,6 +41,8 @@ class LiveNodes:
         fillSegmentation(self.tumour, images["tumour"], tumourTerms(), self.preop)
         self.cavity = self._node("vtkMRMLSegmentationNode", _("Live preview: cavity (synthetic)"), synthetic=True)
         fillSegmentation(self.cavity, images["cavity"], cavityTerms(), self.preop)
+        for node in (self.preop, self.postop, self.tumour, self.cavity):
+            node.GetDisplayNode().SetSaveWithScene(False)
 
     @property
     def areThere(self) -> bool:
@@ -69,7 +71,6 @@ class LiveNodes:
     def _volume(self, name: str, image: ImageData, window: GreyWindow, synthetic: bool) -> Any:
         node = self._node("vtkMRMLScalarVolumeNode", name, synthetic)
         node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetSaveWithScene(False)
         window.apply(node)
         fillVolume(node, image)
         return node

@@ -241,7 +241,7 @@ def test_nothing_is_left_when_it_ends(preview: LivePreview, inputs: PredictionIn
     wait_until(lambda: not is_running(process))
     assert working_folders() == set()
     if how != "scene":
-        assert not [one for one in node_ids() - before if "isplay" not in one or "olume" in one]
+        assert node_ids() - before == set()
     assert not [one for one in slicer.util.getNodesByClass("vtkMRMLNode") if "Live" in (one.GetName() or "")]
 
 
@@ -251,6 +251,10 @@ def test_the_preview_is_never_saved_with_the_scene(preview: LivePreview, tmp_pat
     scene.Clear(False)
     assert scene.ReadFromMRB(str(tmp_path / "saved.mrb"))
     assert not [one for one in slicer.util.getNodesByClass("vtkMRMLVolumeNode") if "Live" in one.GetName()]
+    for kind in ("Segmentation", "ScalarVolume"):
+        displays = slicer.util.getNodesByClass(f"vtkMRML{kind}DisplayNode")
+        assert len(displays) == 1, "only the user's own"
+        assert displays[0].GetDisplayableNode() is not None
 
 
 def test_a_session_that_dies_is_told_and_cleaned_up(make: Callable[..., LivePreview], inputs: PredictionInputs) -> None:
