@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,11 +102,11 @@ def colourTable(colours: str) -> np.ndarray:
     return table
 
 
-def mapRanges(images: Mapping[str, ImageData], influences: Mapping[int, ImageData]) -> dict[str, tuple[float, float]]:
+def mapRanges(images: Mapping[str, ImageData], influences: Sequence[ImageData]) -> dict[str, tuple[float, float]]:
     """The values at both ends of the colours, by role; ``influences`` share a range that is the same on both sides."""
     tops = [_top(images[role].array) for role in BRIGHTNESS_MAPS if role in images]
     percent = max([*tops, LEAST_TOP_PERCENT])
-    influence = max([*(_top(np.abs(one.array)) for one in influences.values()), LEAST_TOP_INFLUENCE])
+    influence = max([*(_top(np.abs(one.array)) for one in influences), LEAST_TOP_INFLUENCE])
     ranges = dict.fromkeys(BRIGHTNESS_MAPS, (0.0, percent))
     return ranges | {"cavityAgreement": (0.0, 1.0), "generated": (0.0, 1.0), "influence": (-influence, influence)}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .ImageFiles import ImageData, readDisplacement, readImage, readLinearTransform
+from .MapLooks import mapRanges
 from .WindowLevel import GreyWindow
 
 VOLUMES = {"postop": "postop_mni", "preop": "preop_mni", "cavityProbability": "cavity_probability_mni"}
@@ -74,13 +75,15 @@ class SequenceFiles:
 class ResultFiles:
     """A whole prediction in memory; label maps and maps are cropped.
 
-    ``grey``: window of the scan's brain. ``patientToMni``: a 4 x 4 matrix in RAS millimetres. ``shift``: pull-back in
-    RAS mm, after(p) = before(p + shift(p)), None where nothing moves. ``report``: a page of HTML.
+    ``grey``: window of the scan's brain. ``ranges``: values at both ends of the colours of a map, by role.
+    ``patientToMni``: a 4 x 4 matrix in RAS millimetres. ``shift``: pull-back in RAS mm, after(p) = before(p +
+    shift(p)), None where nothing moves. ``report``: a page of HTML.
     """
 
     images: Mapping[str, ImageData]
     grey: GreyWindow
     precedents: tuple[PrecedentFiles, ...]
+    ranges: Mapping[str, tuple[float, float]]
     patientToMni: np.ndarray
     provenance: Mapping[str, Any]
     shift: ImageData | None = None
@@ -97,10 +100,12 @@ def readResult(message: Mapping[str, Any]) -> ResultFiles:
     images |= {role: readImage(files[name]).cropped() for role, name in LABELS.items()}
     images |= {role: readImage(files[name]).cropped(np.float32) for role, name in MAPS.items() if name in files}
     records = _readJson(files["precedents"])["precedents"]
+    precedents = tuple(precedentFiles(record, files.get(f"influence_{record['rank']}_mni")) for record in records)
     return ResultFiles(
         images,
         GreyWindow.ofValues(images["preop"].array),
-        tuple(precedentFiles(record, files.get(f"influence_{record['rank']}_mni")) for record in records),
+        precedents,
+        mapRanges(images, [one.influence for one in precedents if one.influence is not None]),
         readLinearTransform(files["patient_to_mni"]),
         _readJson(files["provenance"]),
         readDisplacement(files["shift_mni"]) if "shift_mni" in files else None,

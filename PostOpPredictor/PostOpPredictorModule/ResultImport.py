@@ -13,7 +13,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from .ImageFiles import ImageData
-from .MapLooks import mapLooks, mapRanges
+from .MapLooks import mapLooks
 from .NodeAdder import NodeAdder
 from .NodeBuilding import fillDisplacement
 from .PlansTable import fillPlansTable, planFigures
@@ -125,15 +125,11 @@ class ResultImport:
             report.SetText(self.files.report)
 
     def _maps(self) -> Steps:
-        looks, ranges = mapLooks(), self._ranges()
+        looks = mapLooks()
         for role in MAPS:
             if role in self.files.images:
-                self._add.map(role, looks[role], self.files.images[role], ranges[role])
+                self._add.map(role, looks[role], self.files.images[role], self.files.ranges[role])
                 yield
-
-    def _ranges(self) -> dict[str, tuple[float, float]]:
-        found = {int(one.record["rank"]): one.influence for one in self.files.precedents}
-        return mapRanges(self.files.images, {rank: image for rank, image in found.items() if image is not None})
 
     def _precedent(self, precedent: PrecedentFiles, window: GreyWindow) -> Steps:
         record = _shownOf(precedent.record)
@@ -154,7 +150,7 @@ class ResultImport:
             self._add.segmentation(role, name.format(rank=rank), labels, terms, pre, **where)
             yield
         if precedent.influence is not None:
-            ends = self._ranges()["influence"]
+            ends = self.files.ranges["influence"]
             self._add.map(INFLUENCE_ROLE, mapLooks()["influence"], precedent.influence, ends, **where)
             yield
 

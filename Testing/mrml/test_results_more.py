@@ -97,6 +97,16 @@ def test_brightness_maps_share_one_range_and_nothing_is_transparent(result: Any)
     assert brightness == sorted(brightness) and brightness[-1] - brightness[0] > 0.7, "more is brighter"
 
 
+def test_what_takes_long_is_done_while_reading(
+    scene: Any, written: WrittenResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Percentiles of millions of voxels would stop the application while the nodes are added."""
+    files = readResult(written.message)
+    monkeypatch.setattr(np, "percentile", lambda *_args: pytest.fail("computed while adding"))
+    for _step in ResultImport(scene, files, "run-1", None, None).steps():
+        pass
+
+
 def test_influence_is_shown_with_its_sign(result: Any) -> None:
     display = result.precedents[0].influence.GetDisplayNode()
     assert display.GetWindowLevelMin() == -display.GetWindowLevelMax() < 0
