@@ -272,3 +272,25 @@ def test_every_case_is_predicted_by_the_model_that_knows_what_its_row_asks(
     monkeypatch.setattr(batch_run, "predict", fake)
     batch(tmp_path)
     assert used == {"a": "m", "d": "f", "e": "f", "g": "f", "h": "m"}
+
+
+@pytest.mark.usefixtures("cases")
+def test_a_case_that_fails_when_it_is_predicted_anew_is_told_kept_and_tried_again(
+    tmp_path: Path, asked: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch(tmp_path)
+    whole = batch_run.predict
+
+    def failing(request: PredictionRequest, progress: Any, *, tools: Any) -> None:
+        if request.out.name == "c0":
+            raise LibraryError("No case could serve.")
+        whole(request, progress, tools=tools)
+
+    monkeypatch.setattr(batch_run, "predict", failing)
+    result = batch(tmp_path, again=True)
+    assert result["failed"]["c0"] == "No case could serve. The earlier prediction is kept." and result["done"] == 1
+    assert (tmp_path / "out" / "c0" / "provenance.json").is_file()
+    monkeypatch.setattr(batch_run, "predict", whole)
+    asked.clear()
+    assert "c0" not in batch(tmp_path)["failed"]
+    assert ("c0", True) in asked and "c3" not in dict(asked)

@@ -1,6 +1,7 @@
 """What is known of every case of a batch, kept in its folder; processes share nothing else.
 
-A case that is done has its prediction, whose provenance.json says all; one that failed has a small file in ``.failed``.
+A case that is done has its prediction, whose provenance.json says all; one that failed has a small file in ``.failed``,
+also where an earlier prediction of it stands.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ DONE, FAILED, WAITING = "done", "failed", "waiting"
 FIGURES = ("sequence", "no_similar_case", "precedent", "precedent_iou", "tumour_ml", "cavity_ml", "residual_ml")
 COLUMNS = ("id", "status", "sentence", "error_code", *FIGURES, "eor_percent", "registration", "seconds")
 OTHER_SETTINGS = "made with other settings or another model than these; kept. Give --again to predict it anew"
+KEPT = " The earlier prediction is kept."
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class BatchState:
     model_checksums: Mapping[Path, str]
 
     def is_done(self, case: BatchCase) -> bool:
-        """Whether there is a whole prediction of it."""
+        """Whether there is a whole prediction of it, and predicting it anew did not fail."""
+        return self.has_prediction(case) and _read(self._failure(case)) is None
+
+    def has_prediction(self, case: BatchCase) -> bool:
+        """Whether there is a whole prediction of it, which stays until a new one is whole."""
         return self._provenance(case) is not None
 
     def fail(self, case: BatchCase, code: str, sentence: str, seconds: float) -> None:
@@ -50,15 +56,17 @@ class BatchState:
 
     def row(self, case: BatchCase) -> dict[str, Any]:
         """The case's row of the table."""
-        provenance = self._provenance(case)
+        failure, provenance = _read(self._failure(case)), self._provenance(case)
+        if failure is not None:
+            kept = "" if provenance is None else KEPT
+            return {**failure, "id": case.case_id, "status": FAILED, "sentence": f"{failure.get('sentence')}{kept}"}
         if provenance is not None:
             result = provenance.get("result", {})
             figures = {name: result.get(name) for name in COLUMNS if name in result}
             seconds = round(sum(provenance.get("seconds", {}).values()), 1)
             sentence = OTHER_SETTINGS if self._is_of_other_settings(case, provenance) else ""
             return {**figures, "id": case.case_id, "status": DONE, "sentence": sentence, "seconds": seconds}
-        failure = _read(self._failure(case))
-        return {"id": case.case_id, "status": WAITING if failure is None else FAILED, **(failure or {})}
+        return {"id": case.case_id, "status": WAITING}
 
     def write_table(self, cases: Sequence[BatchCase]) -> list[dict[str, Any]]:
         """Write ``batch.csv`` from what is on the disk now, one process at a time; returns its rows."""

@@ -115,7 +115,8 @@ def _predict_one(work: _Work, progress: Progress | None = None) -> None:
     if case.request is None:
         state.fail(case, InputError.code, case.problem, 0.0)
         return
-    request = replace(case.request, overwrite=work.again or case.request.overwrite)
+    # One that is there was to be predicted anew, now or in an earlier run that failed.
+    request = replace(case.request, overwrite=work.again or state.has_prediction(case))
     try:
         predict(request, progress, tools=_tools(model_folder_of(request), request.library, request.device))
     except (Cancelled, KeyboardInterrupt):
