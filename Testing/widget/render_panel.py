@@ -54,6 +54,10 @@ class Drawing:
         for _ in range(20):
             slicer.app.processEvents()
             time.sleep(0.01)
+        # What is hidden may have asked for room below the last section.
+        items = (needed.itemAt(number) for number in range(needed.count()))
+        lowest = max(item.geometry().bottom() for item in items if item.spacerItem() is None and not item.isEmpty())
+        parent.resize(WIDTH, min(parent.height, lowest + 12))
         parent.grab().save(str(path))
         self.widget.cleanup()
         parent.close()
@@ -115,12 +119,14 @@ def running(folder: Path) -> Drawing:
 
 
 def done(folder: Path) -> Drawing:
-    """A prediction with three precedents, compared."""
+    """A prediction with three precedents, compared; the numbers are made up."""
+    import slicer
     from panel_fakes import fake_result
 
     drawing = ready(folder)
     drawing.widget.ui.predictButton.click()
     result = fake_result()
+    result.report = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode")
     drawing.logic.inScene.append(result)
     drawing.logic.runs[-1].finish(result)
     drawing.widget.ui.compareButton.click()
