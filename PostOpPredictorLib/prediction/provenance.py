@@ -55,8 +55,15 @@ def voxel_checksum(image: sitk.Image) -> str:
 
 
 def settings_of(request: PredictionRequest) -> dict[str, Any]:
-    """The request's settings without its paths."""
-    return {name: value for name, value in asdict(request).items() if name not in PRIVATE_SETTINGS}
+    """The request's settings without its paths; of further scans, plans and structures what names and numbers say."""
+    return {name: value for name, value in asdict(request).items() if name not in PRIVATE_SETTINGS} | {
+        "more": list(request.more),
+        "plans": [
+            {"name": plan.name, "margin_mm": plan.margin_mm, "spare_mm": [one.distance_mm for one in plan.spare]}
+            for plan in request.plans
+        ],
+        "structures": [structure.name for structure in request.structures],
+    }
 
 
 class StageTimes:

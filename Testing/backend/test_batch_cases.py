@@ -16,7 +16,7 @@ from PostOpPredictorLib.prediction.batch import run as batch_run
 from PostOpPredictorLib.prediction.batch.batch_cases import BatchCase, read_batch
 from PostOpPredictorLib.prediction.batch.batch_state import OTHER_SETTINGS, BatchState
 from PostOpPredictorLib.prediction.batch.run import BatchRequest, predict_batch
-from PostOpPredictorLib.prediction.plan_request import PlanRequest
+from PostOpPredictorLib.prediction.plan_request import PlanRequest, SpareRequest, StructureRequest
 from PostOpPredictorLib.prediction.provenance import settings_of
 from PostOpPredictorLib.prediction.request import PredictionRequest
 from PostOpPredictorLib.progress import SilentProgress
@@ -175,9 +175,12 @@ def test_the_table_tells_what_is_on_the_disk(cases: list[BatchCase], tmp_path: P
 def test_a_case_of_other_settings_is_kept_and_told(cases: list[BatchCase], tmp_path: Path) -> None:
     predicted(cases[0])
     predicted(cases[1])
-    other = replace(cases[1], request=replace(cases[1].request, seed=9))  # type: ignore[type-var]
     state = BatchState(tmp_path / "out", models("m"))
-    assert [state.row(case)["sentence"] for case in (cases[0], other)] == ["", OTHER_SETTINGS]
+    assert state.row(cases[0])["sentence"] == ""
+    margin = PlanRequest("margin 5 mm", margin_mm=5.0)
+    for change in ({"seed": 9}, {"plans": (margin,)}, {"more": {"T1wCE": Path("t1ce.nii")}}):
+        other = replace(cases[1], request=replace(cases[1].request, **change))  # type: ignore[type-var]
+        assert state.row(other)["sentence"] == OTHER_SETTINGS, change
     assert BatchState(tmp_path / "out", models("another")).row(cases[0])["sentence"] == OTHER_SETTINGS
 
 
@@ -294,3 +297,16 @@ def test_a_case_that_fails_when_it_is_predicted_anew_is_told_kept_and_tried_agai
     asked.clear()
     assert "c0" not in batch(tmp_path)["failed"]
     assert ("c0", True) in asked and "c3" not in dict(asked)
+
+
+def test_settings_name_what_was_asked_and_no_file(tmp_path: Path) -> None:
+    secret = tmp_path / "DOE^JANE.nii.gz"
+    plans = (PlanRequest("wide", margin_mm=5.0, spare=(SpareRequest(secret, 10.0),)), PlanRequest("drawn", mask=secret))
+    asked = options(tmp_path, more={"T2w": secret}, plans=plans, structures=(StructureRequest("tract", secret),))
+    settings = settings_of(asked)
+    assert settings["more"] == ["T2w"] and settings["structures"] == ["tract"]
+    assert settings["plans"] == [
+        {"name": "wide", "margin_mm": 5.0, "spare_mm": [10.0]},
+        {"name": "drawn", "margin_mm": None, "spare_mm": []},
+    ]
+    assert "DOE" not in json.dumps(settings)
