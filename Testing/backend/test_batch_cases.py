@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -310,3 +311,16 @@ def test_settings_name_what_was_asked_and_no_file(tmp_path: Path) -> None:
         {"name": "drawn", "margin_mm": None, "spare_mm": []},
     ]
     assert "DOE" not in json.dumps(settings)
+
+
+def test_each_process_that_opens_a_model_a_worker_too_takes_its_own_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    order: list[Any] = []
+    monkeypatch.setattr(batch_run, "use_own_gpu", lambda share, device: order.append((share, device)))
+    monkeypatch.setattr(batch_run, "open_tools", lambda *_: order.append("opened") or SimpleNamespace(library=None))
+    monkeypatch.setattr(batch_run.SliceIndex, "open", lambda library: None)
+    batch_run._tools.__wrapped__(tmp_path, tmp_path, "cuda")
+    assert order == [(Share(3, 4, 1), "cuda"), "opened"]

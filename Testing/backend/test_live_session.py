@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from live_bench import Client, Lively, wait_until
-from prediction_bench import HAND_GRID, UNITS, in_mni, on_disk, small_library
+from prediction_bench import HAND_GRID, UNITS
 
 from PostOpPredictorLib.conversation import Inbox
 from PostOpPredictorLib.errors import Cancelled, InputError, ModelMissing, StorageError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID
-from PostOpPredictorLib.prediction import patient as patient_module
 from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.live import session as session_module
 from PostOpPredictorLib.prediction.live.requests import Quit, Refusal, SliceRequest, read_request, read_requests
@@ -31,23 +30,13 @@ SLICE = 58
 
 
 @pytest.fixture(scope="module", autouse=True)
-def what_is_tried_elsewhere_is_quick() -> Any:
+def what_is_tried_elsewhere_is_quick(already_in_mni: pytest.MonkeyPatch) -> None:
     """No registration, no checksums, and in place of the picture at full resolution the scan."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        for module in (session_module, patient_prediction):
-            patch.setattr(module, "predicted_in_mni", lambda patient, case: patient.scan_mni)
-        patch.setitem(session_module._IMAGES, "postop_mni", lambda patient, case: patient.scan_mni)  # type: ignore[index]
-        patch.setattr(patient_prediction, "predicted_in_patient_space", lambda patient, case: patient.scan)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("bench")
-    pre, tumour = on_disk(folder / "patient")
-    return {"library": small_library(folder / "library").folder, "pre": pre, "tumour": tumour, "model": folder}
+    patch = already_in_mni
+    for module in (session_module, patient_prediction):
+        patch.setattr(module, "predicted_in_mni", lambda patient, case: patient.scan_mni)
+    patch.setitem(session_module._IMAGES, "postop_mni", lambda patient, case: patient.scan_mni)  # type: ignore[index]
+    patch.setattr(patient_prediction, "predicted_in_patient_space", lambda patient, case: patient.scan)
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,6 @@ from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
 from PostOpPredictorLib.imaging.moving_scan import prepare
 from PostOpPredictorLib.imaging.registration_quality import judge
 from PostOpPredictorLib.model.triplet import TripletBatch, label_mask
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.full_resolution import predicted_in_mni
 from PostOpPredictorLib.prediction.further_scan import read_further_scan
 from PostOpPredictorLib.prediction.fusion import warp_tissue
@@ -34,6 +32,8 @@ from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionR
 from PostOpPredictorLib.prediction.sequence_choice import choose_sequence, untrained_warning
 from PostOpPredictorLib.prediction.volume_prediction import predict_case, render_sequence
 from PostOpPredictorLib.retrieval.slice_index import SliceIndex
+
+pytestmark = pytest.mark.usefixtures("already_in_mni")
 
 OTHER_GRID = Grid(size=(90, 100, 50), spacing=(2.4, 2.4, 4.0), origin=(-108.0, -116.0, -80.0))
 T2_CAVITY = 0.9
@@ -53,14 +53,6 @@ class PaintsWithThePrecedent(FollowsThePrecedent):
 def water_scan(grid: Grid, sequence: str) -> sitk.Image:
     """The template patient as T2w or FLAIR shows it, in units of that scanner."""
     return sitk.Cast(grid.resample(template.seen_in(sequence)) * 300.0, sitk.sitkFloat32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
 
 
 @pytest.fixture(scope="module")

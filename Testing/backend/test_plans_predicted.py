@@ -11,28 +11,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from plan_bench import KnowsPlans
-from prediction_bench import HAND_GRID, Recorder, in_mni, on_disk, small_library
+from prediction_bench import HAND_GRID, Recorder, on_disk, small_library
 
 from PostOpPredictorLib.cli.plans_table import plans_lines
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.plan_request import PlanRequest, SpareRequest, StructureRequest
 from PostOpPredictorLib.prediction.plans.eloquent_areas import LABEL
 from PostOpPredictorLib.prediction.plans.plan_files import slug_of
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
 
-pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("already_in_mni")]
 
 
 @pytest.fixture(scope="module")

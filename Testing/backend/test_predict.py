@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from prediction_bench import HAND_GRID, FollowsThePrecedent, Recorder, in_mni, on_disk, small_library, template_patient
+from prediction_bench import HAND_GRID, FollowsThePrecedent, Recorder, in_mni, small_library, template_patient
 from scipy import ndimage
 from synthetic_cases import made_up_case
 
@@ -21,8 +21,6 @@ from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID
 from PostOpPredictorLib.imaging.registration import Registration
 from PostOpPredictorLib.model.config import PostOpConfig, PromptConfig, RendererConfig, UNetConfig
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.full_resolution import predicted_in_mni, predicted_in_patient_space
 from PostOpPredictorLib.prediction.fusion import fluid_level, warp_tissue
 from PostOpPredictorLib.prediction.instruction import Instruction
@@ -42,22 +40,7 @@ from PostOpPredictorLib.prediction.triplet_slices import MARGIN_SLICES, slices_w
 from PostOpPredictorLib.prediction.volume_prediction import CasePrediction, predict_case
 from PostOpPredictorLib.prediction.volumes_ml import outcome_volumes
 
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A library of three cases and a patient on disk."""
-    folder = tmp_path_factory.mktemp("bench")
-    pre, tumour = on_disk(folder / "patient")
-    return {"library": small_library(folder / "library").folder, "pre": pre, "tumour": tumour, "model": folder}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
-    """The patient lies in MNI space already; the model needs no folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
+pytestmark = pytest.mark.usefixtures("already_in_mni")
 
 
 @pytest.fixture(scope="module")

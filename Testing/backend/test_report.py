@@ -22,8 +22,6 @@ from plan_bench import KnowsPlans
 from prediction_bench import Recorder, in_mni, on_disk, small_library, template_patient
 
 from PostOpPredictorLib.errors import Cancelled
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.patient import align
 from PostOpPredictorLib.prediction.plan_request import PlanRequest, StructureRequest
 from PostOpPredictorLib.prediction.predictor import predict
@@ -34,6 +32,8 @@ from PostOpPredictorLib.prediction.report.sureness import colour_bar
 from PostOpPredictorLib.prediction.report.view import View
 from PostOpPredictorLib.prediction.report.written import HEADER, LIMITS
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
+
+pytestmark = pytest.mark.usefixtures("already_in_mni")
 
 VOID = {"meta", "img", "line", "br", "link", "input"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -76,15 +76,6 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.open or self.open[-1] != "style":
             self.words.append(data)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Iterator[None]:
-    """The patient lies in MNI space already; the model needs no folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from prediction_bench import FollowsThePrecedent, Recorder, in_mni, on_disk, small_library
+from prediction_bench import FollowsThePrecedent, Recorder
 from tiny_models import a_pipeline
 
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID
 from PostOpPredictorLib.model.pipeline import PredictedSlices
 from PostOpPredictorLib.model.triplet import TripletBatch
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.outcome_volume import CAVITY_LABELS, cavity_probability, outcome_labels
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
 from PostOpPredictorLib.prediction.time_series import BECOMES, SENTENCE, Receding
+
+pytestmark = pytest.mark.usefixtures("already_in_mni")
 
 DAYS = (30.0, 1.0, 90.0)
 HEALS = ("cavity_ml", "blood_ml", "air_ml", "oedema_ml")
@@ -63,21 +63,6 @@ class Heals(GetsWorse):
     def __call__(self, triplets: TripletBatch, **settings: Any) -> PredictedSlices:
         assert triplets.days is not None
         return super().__call__(dataclasses.replace(triplets, days=100.0 - triplets.days), **settings)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("bench")
-    pre, tumour = on_disk(folder / "patient")
-    return {"library": small_library(folder / "library").folder, "pre": pre, "tumour": tumour, "model": folder}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,33 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from prediction_bench import FollowsThePrecedent, Recorder, in_mni, on_disk, small_library
+from prediction_bench import FollowsThePrecedent, Recorder
 
 from PostOpPredictorLib.errors import Cancelled, LibraryError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
 from PostOpPredictorLib.prediction.uncertainty.ensemble import RunningSpread
 from PostOpPredictorLib.prediction.uncertainty.influence import influences
 
+pytestmark = pytest.mark.usefixtures("already_in_mni")
+
 STAGE = "How sure: other noise, other precedents"
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("bench")
-    pre, tumour = on_disk(folder / "patient")
-    return {"library": small_library(folder / "library").folder, "pre": pre, "tumour": tumour, "model": folder}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
 
 
 def asked(bench: dict[str, Any], out: Path, pipe: FollowsThePrecedent, **changes: Any) -> PredictionResult:

@@ -10,33 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from prediction_bench import FollowsThePrecedent, Recorder, in_mni, on_disk, small_library, template_patient
+from prediction_bench import FollowsThePrecedent, Recorder, template_patient
 from synthetic_cases import made_up_case
 
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.errors import InputError, LibraryError
 from PostOpPredictorLib.imaging.grid import WORKING_GRID
 from PostOpPredictorLib.model.calibration_file import LEVELS, Calibration, SimilarityThresholds
-from PostOpPredictorLib.prediction import patient as patient_module
-from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
 from PostOpPredictorLib.prediction.uncertainty.similarity import similarity_of
 
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("bench")
-    pre, tumour = on_disk(folder / "patient")
-    return {"library": small_library(folder / "library").folder, "pre": pre, "tumour": tumour, "model": folder}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_registration() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patient_module, "register_to_mni", in_mni)
-        patch.setattr(patient_prediction, "verify", lambda folder: "0" * 64)
-        yield
+pytestmark = pytest.mark.usefixtures("already_in_mni")
 
 
 def predicted(
