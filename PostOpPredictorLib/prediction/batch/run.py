@@ -56,7 +56,6 @@ def predict_batch(request: BatchRequest, progress: Progress) -> dict[str, Any]:
     """
     progress.stage("Reading the table")
     share = own_share()
-    use_own_gpu(share, request.options.device)
     cases = read_batch(request.table, request.options)
     if request.options.library is None:
         _make_demonstration_library(progress)
@@ -128,7 +127,8 @@ def _predict_one(work: _Work, progress: Progress | None = None) -> None:
 
 @functools.lru_cache(maxsize=MODELS_HELD)
 def _tools(model: Path, library: Path | None, device: DeviceOption) -> Tools:
-    """Model, library and its index of this process."""
+    """Model, library and its index of this process, a worker's too, on its own GPU."""
+    use_own_gpu(own_share(), device)
     anybody = Path()
     request = PredictionRequest(anybody, anybody, anybody, model=model, library=library, device=device)
     tools = open_tools(request, SilentProgress())
