@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
-import slicer.util
 import vtk
 from slicer.i18n import tr as _
 
-from . import CompareFraming
 from .CompareContents import CompareContents
-from .CompareLayout import MOST_LAYOUTS, MOST_PRECEDENTS, ORIENTATIONS, isCompareLayout, layoutId, layoutXml
+from .CompareLayout import MOST_PRECEDENTS, ORIENTATIONS
 from .CompareScreens import (
     Column,
-    ComparePane,
     CompareScreen,
     checkedColumns,
     isThere,
@@ -24,6 +21,7 @@ from .CompareScreens import (
     planScreen,
     precedentScreen,
 )
+from .CompareViews import CompareViews
 
 if TYPE_CHECKING:
     from .LiveNodes import LiveNodes
@@ -67,11 +65,7 @@ class CompareView:
         """
         self._givenLayoutManager = layoutManager
         self._afterLayout = afterLayout or _afterPendingEvents
-        self._layoutManager: Any = None
-        self._scene: Any = None
-        self._previousLayout = slicer.vtkMRMLLayoutNode.SlicerLayoutNone
-        self._layoutWasSaved = True
-        self._screen: CompareScreen | None = None
+        self._views: CompareViews | None = None
         self._nodes: PredictionNodes | None = None
         self._ranks: tuple[int, ...] = ()
         self._columns: tuple[Column, ...] = ()
@@ -82,23 +76,22 @@ class CompareView:
     @property
     def isShown(self) -> bool:
         """Whether the compare layout is on, put there by this object."""
-        return self._screen is not None
+        return self._views is not None
 
     @property
     def precedents(self) -> tuple[int, ...]:
         """Ranks of the precedents now shown, from left to right."""
-        return self._ranks if self.isShown else ()
+        return self._ranks
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of the comparison of plans that is shown; empty while another one is, or none."""
-        return self._columns if self.isShown else ()
+        return self._columns
 
     @property
     def reveal(self) -> float:
         """How much of the pre-op scan lies over the predictions, 0 to 1."""
-        faded = self._fadedPanes()
-        return self._composite(faded[0]).GetForegroundOpacity() if faded else 0.0
+        return self._views.reveal if self._views is not None else 0.0
 
     def show(self, nodes: PredictionNodes, precedents: Sequence[int] | None = None) -> None:
         """Show ``nodes`` with the precedents of these ranks (None: the most similar one, if there is any).
@@ -123,8 +116,8 @@ class CompareView:
         layoutManager = self._layoutManagerNow()
         _checkNodes(nodes.preop, nodes.postop)
         chosen = checkedColumns(nodes, columns)
-        kept = (self.reveal, self._sliceToRas()) if self._columns and self._nodes is nodes else None
-        self._show(layoutManager, planScreen(nodes, chosen), kept)
+        keeps = bool(self._columns) and self._nodes is nodes
+        self._show(layoutManager, planScreen(nodes, chosen), keeps)
         self._nodes, self._columns = nodes, chosen
         self._whenChanged()
 
@@ -144,14 +137,14 @@ class CompareView:
         if self._nodes is None or self._columns:
             return
         nodes, ranks = self._nodes, _checkedRanks(self._nodes, ranks)
-        self._show(self._layoutManager, precedentScreen(nodes, ranks), (self.reveal, self._sliceToRas()))
+        self._show(self._layoutManagerNow(), precedentScreen(nodes, ranks), keeps=True)
         self._nodes, self._ranks = nodes, ranks
         self._whenChanged()
 
     def setReveal(self, opacity: float) -> None:
         """Fade the pre-op scan over the predictions: 0 shows the prediction alone, 1 the pre-op scan alone."""
-        for pane in self._fadedPanes():
-            self._composite(pane).SetForegroundOpacity(min(max(float(opacity), 0.0), 1.0))
+        if self._views is not None:
+            self._views.setReveal(opacity)
 
     def setOrientation(self, orientation: str) -> None:
         """Turn all views: "Axial", "Coronal" or "Sagittal". Raises ``ValueError`` for another word."""
@@ -161,51 +154,48 @@ class CompareView:
                     name=orientation, known=", ".join(ORIENTATIONS)
                 )
             )
-        for logic in self._sliceLogics():
-            logic.GetSliceNode().SetOrientation(orientation)
-        self.fit()
+        if self._views is not None:
+            self._views.setOrientation(orientation)
+            self._views.fit()
 
     def fit(self) -> None:
         """Look at the plane that cuts most of the tumour (without one: of the cavity), the whole brain in view."""
-        if self._screen is not None:
-            found = (CompareFraming.voxelsOf(one) for one in self._screen.target)
-            self._frame(next((voxels for voxels in found if len(voxels)), np.empty((0, 3))))
+        if self._views is not None:
+            self._views.fit()
 
     def reset(self) -> None:
         """Leave: the layout as it was before ``show``, and nothing of ours in the scene. May be called at any time."""
-        if self._screen is None:
+        if self._views is None:
             return
-        tags = self._tags()
-        self._forgetScreen()
+        views, self._views = self._views, None
+        self._forgetWhatIsShown()
         for subject, observer in self._observers:
             subject.RemoveObserver(observer)
+        self._observers = []
         self._dropContents()
-        layoutNode = self._layoutManager.layoutLogic().GetLayoutNode()
-        if isCompareLayout(layoutNode.GetViewArrangement()):
-            layoutNode.SetViewArrangement(self._previousLayout)
-        layoutNode.SetSaveWithScene(self._layoutWasSaved)
-        self._removeViews(tags)
-        _forgetLayouts(layoutNode)
-        self._observers, self._scene, self._layoutManager = [], None, None
+        views.leave()
         self._whenChanged()
 
     def sliceOffsetMm(self) -> float | None:
         """Where the axial plane lies that is looked at, RAS z in mm; None while nothing or another plane is shown."""
-        if not self.isShown:
+        if self._views is None:
             return None
-        node = self._sliceLogics()[0].GetSliceNode()
+        node = self._views.firstNode
         return float(node.GetSliceToRAS().GetElement(2, 3)) if node.GetOrientation() == ORIENTATIONS[0] else None
 
     def _layoutManagerNow(self) -> Any:
-        layoutManager = self._layoutManager or self._givenLayoutManager or slicer.app.layoutManager()
+        if self._views is not None:
+            return self._views.layoutManager
+        layoutManager = self._givenLayoutManager or slicer.app.layoutManager()
         if layoutManager is None:
             raise RuntimeError(_("The compare view needs Slicer's main window, and Slicer runs without one."))
         return layoutManager
 
-    def _show(self, layoutManager: Any, screen: CompareScreen, kept: tuple[float, np.ndarray] | None = None) -> None:
-        """Bring up ``screen``; ``kept``: reveal and plane (4, 4) that stay as they are."""
-        if self.isShown:
-            self._arrange(screen)
+    def _show(self, layoutManager: Any, screen: CompareScreen, keeps: bool = False) -> None:
+        """Bring up ``screen``; ``keeps``: reveal and plane stay as they are."""
+        kept = (self._views.reveal, self._views.sliceToRas) if keeps and self._views is not None else None
+        if self._views is not None:
+            self._arrange(self._views, screen)
         else:
             self._begin(layoutManager, screen)
         if kept is None:
@@ -215,17 +205,11 @@ class CompareView:
             self._whenLaidOut(lambda: self._fitIn(kept[1]))
 
     def _begin(self, layoutManager: Any, screen: CompareScreen) -> None:
-        self._layoutManager = layoutManager
-        layoutNode = layoutManager.layoutLogic().GetLayoutNode()
-        self._scene = layoutNode.GetScene()
-        self._previousLayout = layoutNode.GetViewArrangement()
-        # A scene saved now opens in the layout that is on by then: nobody else knows ours.
-        self._layoutWasSaved = layoutNode.GetSaveWithScene()
-        layoutNode.SetSaveWithScene(False)
-        self._observe(self._scene, self._scene.StartCloseEvent, self._onSceneStartClose)
-        self._observe(self._scene, self._scene.NodeRemovedEvent, self._onNodeRemoved)
-        self._arrange(screen)
-        self._observe(layoutNode, vtk.vtkCommand.ModifiedEvent, self._onLayoutModified)
+        self._views = views = CompareViews(layoutManager)
+        self._observe(views.scene, views.scene.StartCloseEvent, self._onSceneStartClose)
+        self._observe(views.scene, views.scene.NodeRemovedEvent, self._onNodeRemoved)
+        self._arrange(views, screen)
+        self._observe(views.layoutNode, vtk.vtkCommand.ModifiedEvent, self._onLayoutModified)
 
     def _observe(self, subject: Any, event: Any, react: Callable[..., None]) -> None:
         self._observers.append((subject, subject.AddObserver(event, react, _AFTER_EVERYBODY_ELSE)))
@@ -236,101 +220,41 @@ class CompareView:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, _scene: Any, _event: str, node: Any) -> None:
-        if self._screen is not None and node in self._screen.needed:
+        screen = self._views.screen if self._views is not None else None
+        if screen is not None and node in screen.needed:
             self.reset()
 
-    def _onLayoutModified(self, layoutNode: Any, _event: str) -> None:
-        if not isCompareLayout(layoutNode.GetViewArrangement()):
+    def _onLayoutModified(self, *_args: Any) -> None:
+        if self._views is not None and self._views.areLeft:
             self._afterLayout(self._resetIfLeft)
 
     def _resetIfLeft(self) -> None:
-        if self.isShown and not isCompareLayout(self._layoutManager.layoutLogic().GetLayoutNode().GetViewArrangement()):
+        if self._views is not None and self._views.areLeft:
             self.reset()
 
-    def _arrange(self, screen: CompareScreen) -> None:
+    def _arrange(self, views: CompareViews, screen: CompareScreen) -> None:
         """Bring up the layout of ``screen`` and fill it; where that fails, everything is as before ``show``."""
         self._dropContents()
-        before = self._tags()
-        self._forgetScreen()
-        self._screen = screen
+        self._forgetWhatIsShown()
         try:
-            self._switchLayout()
-            self._removeViews(before - self._tags())
-            self._contents = CompareContents(self._layoutManager, self._scene, screen)
+            views.switchTo(screen)
+            self._contents = CompareContents(views.layoutManager, views.scene, screen)
             self._contents.fill(lambda: self._afterLayout(self.fit))
         except BaseException:
             self.reset()
             raise
 
-    def _forgetScreen(self) -> None:
-        self._screen, self._nodes, self._ranks, self._columns = None, None, (), ()
-
-    def _tags(self) -> set[str]:
-        return {pane.slot.tag for pane in self._panes()}
-
-    def _panes(self) -> list[ComparePane]:
-        return self._screen.panes if self._screen is not None else []
-
-    def _fadedPanes(self) -> list[ComparePane]:
-        return [pane for pane in self._panes() if pane.faded is not None]
-
-    def _switchLayout(self) -> None:
-        layoutNode = self._layoutManager.layoutLogic().GetLayoutNode()
-        number, xml = layoutId(self._screen.number), layoutXml(self._screen.slots)
-        if not layoutNode.AddLayoutDescription(number, xml):
-            layoutNode.SetLayoutDescription(number, xml)
-        layoutNode.SetViewArrangement(number)
+    def _forgetWhatIsShown(self) -> None:
+        self._nodes, self._ranks, self._columns = None, (), ()
 
     def _dropContents(self) -> None:
         if self._contents is not None:
             self._contents.remove()
             self._contents = None
 
-    def _removeViews(self, tags: set[str]) -> None:
-        """Take views that are no longer in the layout out of the scene, with what their logic keeps there.
-
-        The slice node goes first: its logic lets go then, and would make a composite node anew otherwise.
-        """
-        for tag in sorted(tags):
-            widget = self._layoutManager.sliceWidget(tag)
-            if widget is None:
-                continue
-            logic = widget.sliceLogic()
-            ours = [
-                logic.GetSliceNode(),
-                logic.GetSliceModelNode(),
-                logic.GetSliceModelDisplayNode(),
-                logic.GetSliceModelTransformNode(),
-                logic.GetSliceCompositeNode(),
-            ]
-            for node in ours:
-                if isThere(node):
-                    self._scene.RemoveNode(node)
-
-    def _sliceLogic(self, tag: str) -> Any:
-        return self._layoutManager.sliceWidget(tag).sliceLogic()
-
-    def _sliceLogics(self) -> list[Any]:
-        return [self._sliceLogic(pane.slot.tag) for pane in self._panes()]
-
-    def _composite(self, pane: ComparePane) -> Any:
-        return self._sliceLogic(pane.slot.tag).GetSliceCompositeNode()
-
-    def _sliceToRas(self) -> np.ndarray:
-        return np.copy(slicer.util.arrayFromVTKMatrix(self._sliceLogics()[0].GetSliceNode().GetSliceToRAS()))
-
     def _fitIn(self, sliceToRas: np.ndarray) -> None:
-        """Zoom to the brain in the plane and orientation of ``sliceToRas`` (4, 4)."""
-        if self._screen is None:
-            return
-        for logic in self._sliceLogics():
-            node = logic.GetSliceNode()
-            node.GetSliceToRAS().DeepCopy(slicer.util.vtkMatrixFromArray(sliceToRas))
-            node.UpdateMatrices()
-        self._frame(sliceToRas[None, :3, 3])
-
-    def _frame(self, target: np.ndarray) -> None:
-        CompareFraming.frame(self._sliceLogics(), CompareFraming.brainCorners(self._screen.framed), target)
+        if self._views is not None:
+            self._views.fitIn(sliceToRas)
 
     def _whenLaidOut(self, action: Callable[[], None]) -> None:
         """Now, for scripts that go on at once, and again when Qt has given the views their size."""
@@ -356,12 +280,6 @@ def _checkedRanks(nodes: PredictionNodes, ranks: Sequence[int]) -> tuple[int, ..
     if len(chosen) > MOST_PRECEDENTS:
         raise ValueError(_("At most {most} precedents fit beside the prediction.").format(most=MOST_PRECEDENTS))
     return chosen
-
-
-def _forgetLayouts(layoutNode: Any) -> None:
-    for number in range(MOST_LAYOUTS):
-        if layoutNode.IsLayoutDescription(layoutId(number)):
-            layoutNode.SetLayoutDescription(layoutId(number), "")
 
 
 def _afterPendingEvents(action: Callable[[], None]) -> None:
