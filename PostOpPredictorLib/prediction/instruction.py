@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import mode
 
 import numpy as np
 
@@ -55,7 +56,10 @@ class Instruction:
 
     @classmethod
     def of_slices(cls, slices: Mapping[int, tuple[LibraryCase, int]], sequence: str) -> Instruction:
-        """A precedent for every slice, as in the paper: ``slices`` maps query slice -> (case, its slice)."""
+        """A precedent for every slice, as in the paper: ``slices`` maps query slice -> (case, its slice).
+
+        Its ``days`` are those of the most slices.
+        """
         own = cls.empty()
         whole = cls(own.pre.copy(), own.post.copy(), own.tumour.copy(), own.outcome.copy())
         read: dict[str, Instruction] = {}
@@ -64,4 +68,4 @@ class Instruction:
             read[case.case_id] = source
             whole.pre[query_z], whole.post[query_z] = source.pre[case_z], source.post[case_z]
             whole.tumour[query_z], whole.outcome[query_z] = source.tumour[case_z], source.outcome[case_z]
-        return whole
+        return replace(whole, days=mode(read[case.case_id].days for case, _ in slices.values()))
