@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from PostOpPredictorLib.cli.predict_options import days_from, further_scans, plan_from, structure_from
+from PostOpPredictorLib.conversation import Conversation
 from PostOpPredictorLib.errors import InputError
+from PostOpPredictorLib.prediction import predictor
+from PostOpPredictorLib.prediction.live import session
 from PostOpPredictorLib.prediction.plan_request import PlanRequest, SpareRequest, StructureRequest
+from PostOpPredictorLib.prediction.request import PredictionRequest
+from PostOpPredictorLib.progress import SilentProgress
 
 
 def test_plans_of_the_command_line_are_understood() -> None:
@@ -44,3 +50,21 @@ def test_other_options_that_are_not_understood_are_sentences() -> None:
     ):
         with pytest.raises(InputError):
             call()
+
+
+@pytest.mark.parametrize("names", [("motor",), ("tract", "Tract")], ids=["not there", "twice"])
+@pytest.mark.parametrize("way", ["prediction", "session"])
+def test_structures_that_cannot_be_used_are_refused_before_the_long_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, names: tuple[str, ...]
+) -> None:
+    for module in (predictor, session):
+        monkeypatch.setattr(module, "open_tools", lambda *_: pytest.fail("the model was loaded"))
+    (tmp_path / "tract.nii").touch()
+    structures = tuple(StructureRequest(name, tmp_path / f"{name.lower()}.nii") for name in names)
+    request = PredictionRequest(tmp_path / "pre.nii", tmp_path / "tumour.nii", tmp_path / "out", structures=structures)
+    with pytest.raises(InputError, match=r"does not exist. Check the path|Two structures are called"):
+        if way == "prediction":
+            predictor.predict(request)
+        else:
+            talk = Conversation(lambda *_: None, lambda: None, io.BytesIO(), tmp_path)
+            session.hold_session(request, SilentProgress(), talk)

@@ -28,7 +28,7 @@ from ..output_folder import refuse_unusable_folder
 from ..patient import Patient
 from ..patient_prediction import open_tools, predict_patient
 from ..plan_request import MOST_MARGIN_MM
-from ..plans.question import dice_with_plan, masks_of, structures_of
+from ..plans.question import dice_with_plan, refuse_unreadable_plans, structures_of
 from ..plans.read_out import Structure, read_out_of_plan, read_out_without_plan
 from ..request import PredictionRequest
 from ..triplet_slices import mni_height
@@ -68,8 +68,10 @@ def hold_session(
 ) -> Mapping[str, Any]:
     """The same; ``load`` opens another kind of model than ours (tests)."""
     began = time.perf_counter()
-    folder = _checked_folder(request)
     request = replace(request, mode="mean", start="noise", more={}, plans=(), series=(), uncertainty=False)
+    refuse_unreadable_plans(request)
+    # Never over an earlier prediction: the folder is removed at the end.
+    folder = refuse_unusable_folder(request.out, overwrite=False, inputs=())
     tools = open_tools(request, progress, load)
     tools.pipeline.refuse_unknown(plan=True, days=request.days is not None)
     if not tools.pipeline.has_renderer:
@@ -81,12 +83,6 @@ def hold_session(
         return _Session(asked, structures, files, talk).serve(began)
     finally:
         files.remove()
-
-
-def _checked_folder(request: PredictionRequest) -> Path:
-    named = (request.pre, request.tumour, request.brain, request.library, request.model, *masks_of(request))
-    # Never over an earlier prediction: the folder is removed at the end.
-    return refuse_unusable_folder(request.out, False, tuple(path for path in named if path is not None))
 
 
 @dataclass(frozen=True)
