@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -13,29 +13,16 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from .CompareOutlines import freeSavedDisplays
 from .CompareView import CompareView
-from .Errors import PredictionError
 from .Installation import Installer, SlicerInstaller
 from .Logic import PostOpPredictorLogic
-from .panels.DevicePanel import DevicePanel, troubleText
 from .panels.FoldersPanel import FoldersPanel
 from .panels.InputsPanel import InputsPanel
-from .panels.MessagePanel import MessagePanel, Offer
+from .panels.MessagePanel import MessagePanel
 from .panels.OptionsPanel import OptionsPanel
 from .panels.ResultsPanel import ResultsPanel
-from .panels.RunPanel import RunPanel
+from .panels.Runs import Runs
 from .panels.SetUpPanel import SetUpPanel
-from .PredictionRun import RunCallbacks
 from .ResultAttributes import ROLE
-from .Settings import PredictionSettings
-
-_NO_FAILURE = frozenset({"cancelled", "scene_closed"})
-_SECTION_BY_CODE = {
-    "missing_package": "setUpCollapsibleButton",
-    "no_backend": "setUpCollapsibleButton",
-    "no_weights": "modelCollapsibleButton",
-    "bad_weights": "modelCollapsibleButton",
-    "bad_library": "modelCollapsibleButton",
-}
 
 
 class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObservationMixin):
@@ -60,8 +47,6 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self._installer = installer or SlicerInstaller()
         self._parameterNode: Any = None
         self._guiTag: Any = None
-        self._run: Any = None
-        self._examination: Any = None
         self.logic: Any = None
         # Without a parent this calls setup() already; it initializes the observation mixin too.
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -95,13 +80,13 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
 
     def cleanup(self) -> None:
         """The module is reloaded, or Slicer ends: stop what runs and let go of everything."""
-        self._stopExamination()
+        self.runs.stopExamination()
         self.logic.cleanup()
         self.compareView.reset()
         self.setParameterNode(None)
         self.removeObservers()
-        inner = (self.inputsPanel, self.setUpPanel, self.foldersPanel, self.runPanel)
-        for panel in (*inner, self.whatIfPanel, self.resultsPanel):
+        inner = (self.inputsPanel, self.setUpPanel, self.foldersPanel)
+        for panel in (*inner, self.runs, self.whatIfPanel, self.resultsPanel):
             panel.cleanup()
 
     def enter(self) -> None:
@@ -155,22 +140,31 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.messages = MessagePanel(ui)
         self.inputsPanel = InputsPanel(ui, self._updateReason)
         self.optionsPanel = OptionsPanel(ui)
-        self.setUpPanel = SetUpPanel(ui, self._installer, self.messages, self._onSetUpChanged, self._examine)
-        self.foldersPanel = FoldersPanel(ui, self.messages, self._onFoldersChanged, self._makeDemonstrationLibrary)
-        self.devicePanel = DevicePanel(ui, self._examine)
-        self.runPanel = RunPanel(ui, self._predict, self._cancel)
+        self.runs = runs = Runs(
+            ui,
+            self.logic,
+            self.messages,
+            self.inputsPanel,
+            self.optionsPanel,
+            reason=self._reason,
+            handChoice=lambda: self.whyPanel.handChoice,
+            changed=self._lock,
+            predicted=self._onPredicted,
+            libraryMade=self._onLibraryMade,
+        )
+        self.setUpPanel = SetUpPanel(ui, self._installer, self.messages, self._onSetUpChanged, runs.examine)
+        self.foldersPanel = FoldersPanel(ui, self.messages, self._onFoldersChanged, runs.makeDemonstrationLibrary)
         self._maps = MapOverlay()
-        self.whyPanel = WhyPanel(ui, self._maps, self._predictAgain, lambda: self.resultsPanel.precedentsSelected())
-        self.howSurePanel = HowSurePanel(ui, self._maps, self._predictAgain)
+        self.whyPanel = WhyPanel(ui, self._maps, runs.predictAgain, lambda: self.resultsPanel.precedentsSelected())
+        self.howSurePanel = HowSurePanel(ui, self._maps, runs.predictAgain)
         self.livePreview = (self._livePreviewFactory or LivePreview)(
-            lambda: self.compareView.sliceOffsetMm(), self._onLiveChanged
+            self.compareView.sliceOffsetMm, lambda: self.whatIfPanel.liveChanged()
         )
         inputs, settings = self.inputsPanel.inputs, self.optionsPanel.settings
-        self.whatIfPanel: Any = None
         self.whatIfPanel = WhatIfPanel(
-            ui, self.compareView, self.livePreview, self.messages, inputs, settings, self._start
+            ui, self.compareView, self.livePreview, self.messages, inputs, settings, runs.start
         )
-        self.timePanel = TimePanel(ui, settings, self._start)
+        self.timePanel = TimePanel(ui, settings, runs.start)
         self.resultsPanel = ResultsPanel(
             ui,
             self.logic,
@@ -221,10 +215,6 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
     def _onCompareChanged(self) -> None:
         self.resultsPanel.compareChanged()
 
-    def _onLiveChanged(self) -> None:
-        if self.whatIfPanel is not None:
-            self.whatIfPanel.liveChanged()
-
     def _onSetUpChanged(self) -> None:
         self.foldersPanel.update()
         self._lock()
@@ -236,8 +226,8 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
 
     def _updateReason(self, *_args: Any) -> None:
         reason = self._reason()
-        self.runPanel.setReason(reason)
-        again = _("A prediction is running.") if self._run is not None else reason
+        self.runs.runPanel.setReason(reason)
+        again = _("A prediction is running.") if self.runs.isRunning else reason
         for panel in (self.whyPanel, self.howSurePanel, self.timePanel):
             panel.setReason(again)
         self.whatIfPanel.setReason(again, reason)
@@ -245,44 +235,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
     def _reason(self) -> str:
         return self.setUpPanel.reason() or self.inputsPanel.reason()
 
-    def _predict(self) -> None:
-        self._start(self.optionsPanel.settings())
-
-    def _predictAgain(self) -> None:
-        """The user changed something about the prediction that is shown, and wants to see it."""
-        if self._run is None and not self._reason():
-            self._predict()
-
-    def _start(self, settings: PredictionSettings) -> None:
-        inputs = self.inputsPanel.inputs()
-        callbacks = self._callbacks(self._onPredicted)
-        self._begin(lambda: self.logic.startPrediction(inputs, settings, callbacks))
-
-    def _makeDemonstrationLibrary(self) -> None:
-        callbacks = self._callbacks(self._onLibraryMade)
-        self._begin(lambda: self.logic.makeDemonstrationLibrary(callbacks))
-
-    def _begin(self, start: Callable[[], Any]) -> None:
-        self._stopExamination()
-        self.messages.clear()
-        self.runPanel.started()
-        try:
-            self._run = start()
-        except PredictionError as error:
-            self._onFailed(error)
-        self._lock()
-
-    def _callbacks(self, finished: Callable[[Any], None]) -> RunCallbacks:
-        panel = self.runPanel
-        return RunCallbacks(panel.stage, panel.progress, panel.log, finished, self._onFailed)
-
-    def _cancel(self) -> None:
-        if self._run is not None:
-            self.runPanel.cancelling()
-            self._run.cancel()
-
     def _onPredicted(self, nodes: Any) -> None:
-        self._ended()
         self.resultsPanel.refresh(prefer=nodes)
         self.ui.resultsCollapsibleButton.collapsed = False
         self.ui.whyCollapsibleButton.collapsed = False
@@ -290,82 +243,15 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         if others:
             self.messages.show("warning", " ".join(others))
 
-    def _onLibraryMade(self, _result: Mapping[str, Any]) -> None:
-        self._ended()
+    def _onLibraryMade(self) -> None:
         self.setUpPanel.examine()
         self.foldersPanel.examine()
 
-    def _onFailed(self, error: PredictionError) -> None:
-        self._ended()
-        kind = "note" if error.code in _NO_FAILURE else "error"
-        self.messages.show(kind, error.message, error.logTail, self._offers(error))
-
-    def _ended(self) -> None:
-        self._run = None
-        self.runPanel.ended()
-        self._lock()
-
     def _lock(self) -> None:
-        isRunning = self._run is not None
-        self.foldersPanel.setLocked(isRunning or self.setUpPanel.isBusy)
-        self.devicePanel.setLocked(isRunning or self.setUpPanel.isBusy or self._examination is not None)
+        isBusy = self.runs.isRunning or self.setUpPanel.isBusy
+        self.foldersPanel.setLocked(isBusy)
+        self.runs.devicePanel.setLocked(isBusy or self.runs.isExamining)
         self._updateReason()
-
-    def _offers(self, error: PredictionError) -> list[Offer]:
-        """What the user may agree to; nothing of it happens without a click."""
-        offers: list[Offer] = []
-        for proposal in error.proposals:
-            text = _("Try again: {proposal}").format(proposal=proposal.label)
-            offers.append((text, lambda settings=proposal.settings: self._retry(settings)))
-        if self.whyPanel.handChoice.isMade():
-            offers.append((_("Back to automatic choice of the case"), self._predictAutomatically))
-        section = getattr(self.ui, _SECTION_BY_CODE.get(error.code, ""), None)
-        if section is not None:
-            text = _("Open '{section}'").format(section=section.text)
-            offers.append((text, lambda: setattr(section, "collapsed", False)))
-        return offers
-
-    def _retry(self, settings: PredictionSettings) -> None:
-        reason = self._reason()
-        if reason:
-            self.messages.show("error", reason)
-        elif self._run is None:
-            self.optionsPanel.adopt(settings)
-            self._start(settings)
-
-    def _predictAutomatically(self) -> None:
-        self.whyPanel.handChoice.takeBack()
-        self._predictAgain()
-
-    def _examine(self) -> None:
-        if self._run is not None or self._examination is not None:
-            return
-        callbacks = RunCallbacks(finished=self._onExamined, failed=self._onExaminationFailed)
-        try:
-            self._examination = self.logic.runDoctor(callbacks)
-        except PredictionError as error:
-            self.devicePanel.failed(error.message)
-            return
-        self.devicePanel.examining()
-        self._lock()
-
-    def _onExamined(self, result: Mapping[str, Any]) -> None:
-        self._examination = None
-        self.devicePanel.show(result)
-        troubles = [troubleText(one) for one in result.get("findings", []) if one["state"] == "problem"]
-        if troubles:
-            self.messages.show("error", "\n".join(troubles))
-        self._lock()
-
-    def _onExaminationFailed(self, error: PredictionError) -> None:
-        self._examination = None
-        self.devicePanel.failed(error.message)
-        self._lock()
-
-    def _stopExamination(self) -> None:
-        """A prediction does not wait for the examination."""
-        if self._examination is not None:
-            self._examination.stop(PredictionError("cancelled", _("The examination was interrupted.")))
 
 
 def _firstOfTheUser(className: str) -> Any:

@@ -101,7 +101,7 @@ def choices(folder: Path) -> Drawing:
     ui = drawing.widget.ui
     ui.modelCollapsibleButton.collapsed = ui.optionsCollapsibleButton.collapsed = False
     found = {"name": "Device", "state": "ok", "found": "cpu with 8 threads (no NVIDIA driver or GPU answers)"}
-    drawing.widget.devicePanel.show({"findings": [found]})
+    drawing.widget.runs.devicePanel.show({"findings": [found]})
     return drawing
 
 

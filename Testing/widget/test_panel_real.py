@@ -57,11 +57,11 @@ def test_prediction_from_the_panel(scene: Any, files: Path, compare_view: Any, i
 
         def is_over() -> bool:
             stages.add(ui.stageLabel.text.partition("\n")[0])
-            return widget.runPanel.state == "idle"
+            return widget.runs.runPanel.state == "idle"
 
         clock, own = longest_gaps_ms(is_over, seconds=500)
         assert own < 50, "the panel was not usable"
-        assert widget.resultsPanel.nodes is not None, ui.messageLabel.text + widget.runPanel.logText()
+        assert widget.resultsPanel.nodes is not None, ui.messageLabel.text + widget.runs.runPanel.logText()
         assert len(stages) > 4, stages
         assert float(ui.cavityValue.text.removesuffix(" ml")) > 1
         assert float(ui.similarityValue.text) > 0.05
@@ -92,7 +92,7 @@ def test_examination_from_the_panel(
     widget = panel_host.new_panel(PostOpPredictorLogic(), compare_view, installer)
     try:
         widget.ui.examineButton.click()
-        wait_until(lambda: widget.devicePanel.found, seconds=120)
+        wait_until(lambda: widget.runs.devicePanel.found, seconds=120)
         assert widget.ui.deviceFoundLabel.text.startswith("Found: c")
     finally:
         widget.cleanup()

@@ -94,9 +94,9 @@ def test_panel_is_responsive_while_a_process_writes_without_end(
             before = time.perf_counter()
             widget.ui.predictButton.click()
             clicks.append(1000 * (time.perf_counter() - before))
-            gaps.append(longest_gaps_ms(lambda: widget.runPanel.state == "idle"))
+            gaps.append(longest_gaps_ms(lambda: widget.runs.runPanel.state == "idle"))
             assert widget.ui.messageLabel.text.startswith("The end of it.")
-            assert "detail 50 " in widget.runPanel.logText() or len(widget.runPanel.logText()) > 10_000
+            assert "detail 50 " in widget.runs.runPanel.logText() or len(widget.runs.runPanel.logText()) > 10_000
             if gaps[-1][0] < LONGEST_GAP_MS:
                 break
     finally:

@@ -45,7 +45,7 @@ def test_button_becomes_cancel_and_back(panel: Any, run: Any) -> None:
 def test_second_click_never_starts_a_second_run(panel: Any, logic: Any, run: Any) -> None:
     panel.ui.predictButton.click()
     panel.ui.predictButton.click()
-    panel.runPanel._onClicked()
+    panel.runs.runPanel._onClicked()
     assert len(logic.runs) == 1
     assert run.cancels == 1
 
@@ -86,13 +86,13 @@ def test_log_starts_anew_with_each_run(panel: Any, logic: Any, run: Any) -> None
     run.fail(errorFromBackend("cancelled", "", []))
     panel.ui.predictButton.click()
     logic.runs[-1].callbacks.log("of the second run")
-    assert panel.runPanel.logText() == "of the second run"
+    assert panel.runs.runPanel.logText() == "of the second run"
 
 
 def test_endless_output_keeps_the_log_small(panel: Any, run: Any) -> None:
     for number in range(200):
         run.callbacks.log("\n".join(f"line {number}-{line}" for line in range(100)))
-    text = panel.runPanel.logText()
+    text = panel.runs.runPanel.logText()
     assert text.endswith("line 199-99")
     assert len(text.splitlines()) <= 5000
 
