@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from . import BackendProcess as backend
+from .BackendJob import inWordsOfTheUser, startJob
+from .BackendProcess import BackendProcess
 from .Errors import PredictionError, errorFromBackend, errorOfSilentEnd
 from .InputExport import exportInputs
 from .PlanExport import SegmentMasks
 from .PlanList import ResectionPlan, SegmentReference
-from .PredictionRun import JOB_SCHEMA
 from .Settings import PredictionInputs, PredictionSettings
 from .WorkingFolder import makeWorkingFolder, removeWorkingFolder
 
@@ -63,7 +62,7 @@ class LiveSession:
         self._folder = makeWorkingFolder()
         try:
             options = self._options(inputs, settings, structures)
-            self._process = self._started(options, startCommand or backend.backendCommand)
+            self._process = self._started(options, startCommand)
         except BaseException:
             removeWorkingFolder(self._folder)
             raise
@@ -102,19 +101,15 @@ class LiveSession:
         # What takes long and is not shown here is left out.
         lean = replace(settings, plans=(), structures=(), series=(), uncertainty=False, report=False)
         files = exportInputs(inputs, self._folder)
+        self._shownAs = files.shownAs
         self._masks = SegmentMasks(inputs.volume, self._folder)
         options = {**lean.asJobOptions(), **files.asJobOptions(), "out": str(self._folder / "session")}
         named = [self._masks.structureOption(one) for one in structures]
         return {**options, "structures": named} if named else options
 
-    def _started(self, options: Mapping[str, Any], startCommand: Callable[[Path], list[str]]) -> backend.BackendProcess:
-        jobFile = self._folder / "job.json"
+    def _started(self, options: Mapping[str, Any], startCommand: Callable[[Path], list[str]] | None) -> BackendProcess:
         try:
-            job = {"schema": JOB_SCHEMA, "command": "session", "options": options}
-            jobFile.write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
-            cancelFile = jobFile.with_name(f"{jobFile.name}.cancel")
-            environment = backend.backendEnvironment()
-            return backend.BackendProcess(startCommand(jobFile), cancelFile, environment, listens=True)
+            return startJob(self._folder, "session", options, startCommand, listens=True)
         except (OSError, ImportError) as error:
             sentence = _("The live preview could not be started ({reason}). Install the extension again.")
             raise PredictionError("no_backend", sentence.format(reason=error)) from error
@@ -169,9 +164,7 @@ class LiveSession:
         return self._onItsWay is None and self._waiting is None and message.get("id") == self._nextId - 1
 
     def _inWordsOfTheUser(self, sentence: str) -> str:
-        for text, shown in self._masks.shownAs.items():
-            sentence = sentence.replace(text, shown)
-        return sentence
+        return inWordsOfTheUser(sentence, {**self._shownAs, **self._masks.shownAs})
 
     def _end(self, error: PredictionError | None) -> None:
         self.isRunning = self.isReady = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -13,13 +12,13 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from . import BackendProcess as backend
+from .BackendJob import inWordsOfTheUser, startJob
+from .BackendProcess import BackendProcess
 from .Errors import PredictionError, errorFromBackend, errorOfSilentEnd
 from .Settings import PredictionSettings
 from .Timers import TimerFactory, defaultTimer, processApplicationEvents
 from .WorkingFolder import removeWorkingFolder
 
-JOB_SCHEMA = 1
 MILLISECONDS_BETWEEN_LOOKS = 50
 SECONDS_PER_LOOK = 0.015
 SECONDS_OF_ADDING_PER_LOOK = 0.005
@@ -79,7 +78,7 @@ class PredictionRun:
         self._steps: Generator[None, None, Any] | None = None
         self._cancelled = self._looking = False
         self.isRunning = True
-        self._process = self._started(command, options, startCommand or backend.backendCommand)
+        self._process = self._started(command, options, startCommand)
         self._timer = (timer or defaultTimer())(self.poll, MILLISECONDS_BETWEEN_LOOKS)
         self._timer.start()
 
@@ -137,14 +136,10 @@ class PredictionRun:
             self._looking = False
 
     def _started(
-        self, command: str, options: Mapping[str, Any], startCommand: Callable[[Path], list[str]]
-    ) -> backend.BackendProcess:
-        jobFile = self._folder / "job.json"
+        self, command: str, options: Mapping[str, Any], startCommand: Callable[[Path], list[str]] | None
+    ) -> BackendProcess:
         try:
-            job = {"schema": JOB_SCHEMA, "command": command, "options": dict(options)}
-            jobFile.write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
-            cancelFile = jobFile.with_name(f"{jobFile.name}.cancel")
-            return backend.BackendProcess(startCommand(jobFile), cancelFile, backend.backendEnvironment())
+            return startJob(self._folder, command, options, startCommand)
         except (OSError, ImportError) as error:
             removeWorkingFolder(self._folder)
             self.isRunning = False
@@ -193,7 +188,7 @@ class PredictionRun:
         elif answer is None:
             self._end(error=errorOfSilentEnd(self._process.exitCode, self.logLines))
         elif answer["type"] == "error":
-            sentence = self._inWordsOfTheUser(str(answer.get("message", "")))
+            sentence = inWordsOfTheUser(str(answer.get("message", "")), self._shownAs)
             self._end(error=errorFromBackend(str(answer.get("code")), sentence, self.logLines, self._settings))
         else:
             self.stage = _("Adding the result to the scene")
@@ -234,11 +229,6 @@ class PredictionRun:
             self._tell(self._callbacks.finished, result)
         else:
             self._tell(self._callbacks.failed, error)
-
-    def _inWordsOfTheUser(self, sentence: str) -> str:
-        for text, shown in self._shownAs.items():
-            sentence = sentence.replace(text, shown)
-        return sentence
 
     @staticmethod
     def _tell(callback: Callable[..., None] | None, *values: Any) -> None:

@@ -204,6 +204,19 @@ for line in sys.stdin:
     assert one.isReady
 
 
+def test_what_the_session_says_of_the_scan_is_told_in_the_users_words(
+    make: Callable[..., LivePreview], inputs: PredictionInputs
+) -> None:
+    failing = """
+options = json.loads(job.read_text(encoding="utf-8"))["options"]
+say("error", code="bad_input", message=f"{options['pre']} shows no head.")
+"""
+    one = make(failing)
+    one.start(inputs, PredictionSettings())
+    poll_until(one, lambda: not one.isRunning)
+    assert one.sentence == "'T1' shows no head."
+
+
 def test_warnings_are_told(preview: LivePreview) -> None:
     preview.setPlan(PLAN.withMargin(9))
     said: list[str] = []
