@@ -100,7 +100,7 @@ class LiveSession:
     ) -> dict[str, Any]:
         # What takes long and is not shown here is left out.
         lean = replace(settings, plans=(), structures=(), series=(), uncertainty=False, report=False)
-        files = exportInputs(inputs, self._folder)
+        files = exportInputs(replace(inputs, more={}), self._folder)
         self._shownAs = files.shownAs
         self._masks = SegmentMasks(inputs.volume, self._folder)
         options = {**lean.asJobOptions(), **files.asJobOptions(), "out": str(self._folder / "session")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,10 @@ class SegmentMasks:
         self._count += 1
         path = self._folder / f"segment-{self._count}.nrrd"
         writeMask(mask, self._scan, path)
+        if written is not None:
+            # Nobody is told of it any more; a session may go on for hours, and each edit writes a whole mask.
+            with contextlib.suppress(OSError):
+                written[1].unlink()
         self._written[key] = (state, path)
         self.shownAs[str(path)] = f"'{segment.name}'"
         return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,11 @@ def test_what_is_left_and_named_goes_as_masks_that_are_written_once(
     make: Callable[..., LivePreview], inputs: PredictionInputs, tract: SegmentReference
 ) -> None:
     one = make()
-    one.start(inputs, PredictionSettings(), [tract])
+    one.start(replace(inputs, more={"FLAIR": inputs.volume}), PredictionSettings(), [tract])
     poll_until(one, lambda: one.isReady)
     job = json.loads((next(iter(working_folders())) / "job.json").read_text(encoding="utf-8"))
     assert job["command"] == "session"
+    assert "more" not in job["options"], "the session shows no other sequence"
     assert [structure["name"] for structure in job["options"]["structures"]] == ["tract"]
     one.setPlan(PLAN.sparing(tract, 5))
     poll_until(one, lambda: len(asked()) == 1)
@@ -175,7 +177,9 @@ def test_editing_a_segment_of_the_plan_asks_again(preview: LivePreview, inputs: 
     labels[2:4, 2:5, 2:5] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(labels, inputs.tumour, "tract", inputs.volume)
     poll_until(preview, lambda: len(asked()) == 2)
-    assert asked()[0]["plan"]["mask"] != asked()[1]["plan"]["mask"]
+    before, now = (Path(request["plan"]["mask"]) for request in asked())
+    assert before != now
+    assert now.is_file() and not before.exists(), "masks of earlier edits would fill the disk"
 
 
 def test_a_plan_that_cannot_be_exported_is_told_and_the_preview_lives_on(

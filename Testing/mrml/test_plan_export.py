@@ -94,11 +94,12 @@ def test_a_segment_that_was_edited_or_moved_is_written_again(
     assert masks.file(tract) == first
     slicer.util.updateSegmentBinaryLabelmapFromArray((labels == 1).astype(np.uint8), segmentation, "tract", volume)
     edited = masks.file(tract)
+    assert (read(str(edited)) == (labels == 1)).all()
     transform = place(segmentation, MOVED)
     moved = masks.file(tract)
     slicer.util.updateTransformMatrixFromArray(transform, np.eye(4))
     assert len({first, edited, moved, masks.file(tract)}) == 4
-    assert (read(str(edited)) == (labels == 1)).all()
+    assert len(list(tmp_path.glob("segment-*"))) == 1, "what nobody is told of any more is removed"
 
 
 def test_what_cannot_be_planned_is_told_with_the_name_of_the_segment(
