@@ -50,7 +50,8 @@ def planFigures(summary: Mapping[str, Any]) -> list[PlanFigures]:
         return []
     names = ("cavity_ml", "residual_ml", "eor_percent", "residual_enhancing_ml", "residual_non_enhancing_ml")
     own = {name: summary.get(name) for name in names}
-    first = PlanFigures(NO_PLAN, _("No plan"), _("what the most similar case suggests"), own)
+    suggested = _("follows no case") if summary.get("no_similar_case") else _("what the followed case suggests")
+    first = PlanFigures(NO_PLAN, _("No plan"), suggested, own)
     return [first, *(_figuresOf(number, one) for number, one in enumerate(plans, start=1))]
 
 

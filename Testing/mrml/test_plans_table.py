@@ -131,3 +131,11 @@ def test_an_imported_result_has_its_table_and_its_days(scene: Any, tmp_path: Any
     assert findResults(scene)[0].series.volume is nodes.series.volume
     removeRun(slicer.mrmlScene, nodes.runId)
     assert node_ids() == before
+
+
+@pytest.mark.parametrize(("nothing_similar", "said"), [(False, "what the followed case suggests"), (True, "no case")])
+def test_the_row_without_a_plan_says_what_it_follows(nothing_similar: bool, said: str) -> None:
+    """Which need not be the most similar case: the user may have chosen another."""
+    first = planFigures({**SUMMARY, "no_similar_case": nothing_similar})[0]
+    assert said in first.description
+    assert "most similar" not in first.description
