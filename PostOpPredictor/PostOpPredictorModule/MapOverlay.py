@@ -30,12 +30,20 @@ class MapOverlay:
         self.whenChanged: list[Callable[[], None]] = []
         self._nodes: PredictionNodes | None = None
         self._legendTexts = ("", "")
+        self._legend: Any = None
         self._before: dict[Any, tuple[str | None, str | None, float]] = {}
 
     def show(self, nodes: PredictionNodes, volume: Any, title: str, labelFormat: str) -> None:
-        """Lay ``volume``, a map of ``nodes``, over the prediction; it replaces the one laid there before."""
+        """Lay ``volume``, a map of ``nodes``, over the prediction; it replaces the one laid there before.
+
+        Nothing is shown where the user removed it from the scene.
+        """
         isFirst = self.volume is None
         self._lift()
+        if not _isThere(volume):
+            self._nodes = self.volume = None
+            self._tell()
+            return
         self._nodes, self.volume = nodes, volume
         self._lay()
         if isFirst:
@@ -102,7 +110,7 @@ class MapOverlay:
         """A legend made anew: views that came after a legend never show it."""
         self._removeLegend()
         title, labelFormat = self._legendTexts
-        legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(self.volume)
+        self._legend = legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(self.volume)
         legend.SetTitleText(title)
         legend.SetLabelFormat(labelFormat)
         legend.SetUseColorNamesForLabels(False)
@@ -111,11 +119,12 @@ class MapOverlay:
         legend.SetVisibility(True)
 
     def _removeLegend(self) -> None:
-        if not _isThere(self.volume):
-            return
-        legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(self.volume)
-        if legend is not None:
-            slicer.mrmlScene.RemoveNode(legend)
+        # It outlives a map that the user removes, and a map of an opened scene may bring one along.
+        own = slicer.modules.colors.logic().GetColorLegendDisplayNode(self.volume) if _isThere(self.volume) else None
+        for legend in (self._legend, own):
+            if _isThere(legend):
+                slicer.mrmlScene.RemoveNode(legend)
+        self._legend = None
 
     def _ours(self) -> list[Any]:
         """The views that show the map because we put it there."""

@@ -23,7 +23,7 @@ def showGlyphs(shift: slicer.vtkMRMLGridTransformNode, isShown: bool) -> None:
     """Show or hide the arrows of ``shift`` in all slice views; what is made for it is removed with the prediction."""
     display = shift.GetDisplayNode()
     if display is None:
-        if not isShown:
+        if not isShown or shift.GetScene() is None:
             return
         display = _displayed(shift)
     if isShown:

@@ -183,6 +183,20 @@ def test_a_map_whose_result_is_removed_does_no_harm(layout_manager: Any, result:
     assert maps.volume is None
 
 
+def test_a_map_that_the_user_removed_leaves_no_legend_and_is_not_shown_again(layout_manager: Any, result: Any) -> None:
+    maps, told = MapOverlay(), []
+    maps.whenChanged.append(lambda: told.append(maps.volume))
+    show(maps, result, "generated")
+    slicer.mrmlScene.RemoveNode(result.generated)
+    maps.remove()
+    assert legends() == []
+    show(maps, result, "generated")
+    assert maps.volume is None and told[-1] is None and legends() == []
+    slicer.mrmlScene.RemoveNode(result.shift)
+    showGlyphs(result.shift, True)
+    assert not areGlyphsShown(result.shift)
+
+
 @pytest.fixture
 def can_draw() -> None:
     reason = why_nothing_can_be_drawn()
