@@ -205,6 +205,10 @@ def test_without_maps_the_panel_offers_to_compute_them_and_says_what_it_costs(
     assert not ui.mapWidget.visible
     assert ui.computeMapsButton.visible and ui.computeMapsButton.enabled
     assert "3 precedents and 8 times" in ui.computeMapsButton.toolTip
+    panel.logic.getParameterNode().noiseSamples = 64
+    assert "8 seeds the whole takes two to three times" in ui.computeMapsButton.toolTip, "measured with these only"
+    assert "3 precedents and 64 times" in ui.computeMapsButton.toolTip
+    panel.logic.getParameterNode().noiseSamples = 8
     assert logic.starts[-1][1].uncertainty is False, "not without being asked"
     ui.computeMapsButton.click()
     assert logic.starts[-1][1].uncertainty is True

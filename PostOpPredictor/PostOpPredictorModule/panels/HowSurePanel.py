@@ -133,7 +133,7 @@ def spreadText(found: Mapping[str, Any]) -> str:
 def costText(precedents: int, noiseSamples: int) -> str:
     """What computing the maps costs."""
     text = _(
-        "Predicts the volume again for each of the {precedents} precedents and {samples} times with another seed: two "
-        "to three times as long as the prediction alone."
+        "Predicts the volume again for each of the {precedents} precedents and {samples} times with another seed. "
+        "For 3 precedents and 8 seeds the whole takes two to three times as long; with more it takes longer."
     )
     return text.format(precedents=precedents, samples=noiseSamples)
