@@ -18,6 +18,32 @@ class Progress(Protocol):
         """Tell a detail that goes to the log; never a patient identifier."""
 
 
+class PartOf:
+    """Progress of part ``number`` (from 0) of the ``count`` parts of a stage; its own stages are not told.
+
+    ``fine``: its steps are steps of the whole; else the whole stands where the part begins, and a cancel still reaches
+    it at every step. ``logs``: whether its details are told.
+    """
+
+    def __init__(self, whole: Progress, number: int, count: int, *, fine: bool = False, logs: bool = False) -> None:
+        self._whole, self._number, self._count, self._fine, self._logs = whole, number, count, fine, logs
+
+    def stage(self, name: str) -> None:
+        """Tell nothing."""
+
+    def step(self, done: int, total: int) -> None:
+        """Pass the step on as one of the whole; raises what that raises."""
+        if self._fine:
+            self._whole.step(self._number * total + done, self._count * total)
+        else:
+            self._whole.step(self._number, self._count)
+
+    def log(self, text: str) -> None:
+        """Pass the detail on where it is wanted."""
+        if self._logs:
+            self._whole.log(text)
+
+
 class SilentProgress:
     """Tells nobody; used by tests and by callers that do not care."""
 

@@ -13,7 +13,7 @@ from ..cases.library import CaseLibrary, LibraryCase
 from ..errors import InputError
 from ..prediction.outcome_volume import tumour_core
 from ..prediction.volume_prediction import Pipeline
-from ..progress import Progress
+from ..progress import PartOf, Progress
 from ..retrieval.query import Query
 from ..retrieval.strategies import TumourGuided
 from .calibration_patient import (
@@ -82,7 +82,7 @@ def measure_cohort(
         if measures is None:
             pipe = pipe or load()
             measures = _measured(
-                case, sequence, library, strategy, _trial(pipe, request), _Within(progress, number, len(cases))
+                case, sequence, library, strategy, _trial(pipe, request), PartOf(progress, number, len(cases))
             )
             save_measures(measures, path)
         if measures.error.size:
@@ -144,17 +144,3 @@ def _key(request: CohortRequest, library_checksum: str, model_checksum: str) -> 
     parts = [VERSION, BLOCK, RIM, VOXELS, TRIED_IOU, library_checksum, model_checksum]
     parts += [sorted(request.settings.items()), request.sequences, request.seed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-class _Within:
-    """Passes a cancel on at each step of a patient, and tells no step of its own."""
-
-    def __init__(self, progress: Progress, number: int, count: int) -> None:
-        self._progress, self._number, self._count = progress, number, count
-
-    def stage(self, name: str) -> None: ...
-
-    def step(self, done: int, total: int) -> None:
-        self._progress.step(self._number, self._count)
-
-    def log(self, text: str) -> None: ...

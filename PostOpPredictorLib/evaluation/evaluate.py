@@ -105,7 +105,6 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
     or an option is out of range.
     """
     share = own_share()
-    use_own_gpu(share, request.device)
     ready = prepare(request, progress)
     bench, rows, queries = ready.bench, ready.rows, ready.queries
     one = functools.partial(_measure_one, request)
@@ -122,8 +121,9 @@ def evaluate(request: EvaluationRequest, progress: Progress) -> dict[str, Any]:
 
 
 def prepare(request: EvaluationRequest, progress: Progress) -> Prepared:
-    """Open library and model; raises ``InputError`` for options that do not fit them."""
+    """Open library and model, in a worker's process too; raises ``InputError`` for options that do not fit them."""
     _refuse_impossible(request)
+    use_own_gpu(own_share(), request.device)
     progress.stage("Opening library and model")
     library = CaseLibrary.open(request.library)
     chosen = chosen_cases(library.cases, request.split, request.limit, request.scans)

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ..cases.case import FloatArray
+from ..imaging.affine import linear_part
 from ..imaging.grid import WORKING_GRID
 from .volume_prediction import CasePrediction
 
@@ -40,9 +41,3 @@ def displacement_of(case: CasePrediction, brain: np.ndarray, mni_to_patient: sit
 def lengths_mm(shift: FloatArray, mni_to_patient: sitk.Transform) -> FloatArray:
     """Length of every vector of ``shift`` (..., 3; mm in MNI space, LPS) in the patient's own millimetres."""
     return np.linalg.norm(shift @ linear_part(mni_to_patient).T.astype(np.float32), axis=-1)
-
-
-def linear_part(transform: sitk.Transform) -> np.ndarray:
-    """The 3 x 3 matrix of an affine ``transform``."""
-    origin = np.asarray(transform.TransformPoint((0.0, 0.0, 0.0)))
-    return np.stack([np.asarray(transform.TransformPoint(tuple(axis))) - origin for axis in np.eye(3).tolist()], axis=1)

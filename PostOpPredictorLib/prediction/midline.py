@@ -20,8 +20,8 @@ from scipy import ndimage
 
 from ..cases.case import FloatArray
 from ..imaging import template
+from ..imaging.affine import linear_part
 from ..imaging.grid import WORKING_GRID
-from .displacement import linear_part
 
 HALF_WIDTH_MM = 18.0
 MIDDLE_WEIGHT_MM = 9.0

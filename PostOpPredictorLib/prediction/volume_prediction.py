@@ -14,7 +14,7 @@ from ..cases.library import LibraryCase
 from ..errors import InputError, OutOfMemory
 from ..imaging.grid import WORKING_GRID
 from ..model.triplet import TripletBatch
-from ..progress import Progress, SilentProgress
+from ..progress import PartOf, Progress, SilentProgress
 from .fusion import BRIGHT_FLUID, fuse, warp_tissue
 from .image_only_outcome import near_tumour, outcome_probability_of_image
 from .instruction import Instruction
@@ -197,8 +197,9 @@ def _drawn(pipe: Pipeline, batches: list[TripletBatch], settings: dict[str, Any]
     answers = []
     for number, batch in enumerate(batches):
         progress.step(number, len(batches))
+        part = PartOf(progress, number, len(batches), fine=True, logs=True)
         with torch.inference_mode():
-            answers.append(_called(pipe, batch, {**settings, "progress": _PartOf(progress, number, len(batches))}))
+            answers.append(_called(pipe, batch, {**settings, "progress": part}))
     progress.step(len(batches), len(batches))
     outcomes = [answer.outcome_probability for answer in answers]
     shifts = [answer.shift_mm for answer in answers]
@@ -278,18 +279,3 @@ def _volume_of_shift(slices: FloatArray | None, chosen: Sequence[int]) -> FloatA
     if slices is not None:
         volume[list(chosen)] = np.moveaxis(slices, 1, -1)
     return volume
-
-
-class _PartOf:
-    """Tells the steps within one of several batches as steps of the stage, so that a cancel is seen."""
-
-    def __init__(self, whole: Progress, number: int, count: int) -> None:
-        self._whole, self._number, self._count = whole, number, count
-
-    def stage(self, name: str) -> None: ...
-
-    def step(self, done: int, total: int) -> None:
-        self._whole.step(self._number * total + done, self._count * total)
-
-    def log(self, text: str) -> None:
-        self._whole.log(text)

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..cases.case import LabelArray
+from ..imaging.affine import linear_part
 from .outcome_volume import CAVITY_LABELS, RESIDUAL_LABEL, VOXEL_ML, tumour_core
 
 
@@ -37,6 +38,4 @@ def outcome_volumes(tumour: LabelArray, outcome: LabelArray, mni_to_patient: sit
 
 def volume_scale(transform: sitk.Transform) -> float:
     """By how much an affine ``transform`` enlarges volumes."""
-    origin = np.asarray(transform.TransformPoint((0.0, 0.0, 0.0)))
-    axes = [np.asarray(transform.TransformPoint(tuple(point))) - origin for point in np.eye(3).tolist()]
-    return abs(float(np.linalg.det(np.stack(axes))))
+    return abs(float(np.linalg.det(linear_part(transform))))

@@ -18,7 +18,8 @@ from tiny_models import a_pipeline
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled
-from PostOpPredictorLib.evaluation.evaluate import fit_for, summarise
+from PostOpPredictorLib.evaluation import evaluate as evaluation
+from PostOpPredictorLib.evaluation.evaluate import EvaluationRequest, fit_for, prepare, summarise
 from PostOpPredictorLib.evaluation.markdown import markdown_report, proxy_note
 from PostOpPredictorLib.evaluation.measures import CaseMeasures
 from PostOpPredictorLib.evaluation.pools import Pool
@@ -166,3 +167,13 @@ def test_a_launched_process_measures_its_own_share_only() -> None:
         assert own == len(bench.measured) == len(np.arange(8)[rank::3])
         measured += bench.measured
     assert sorted(measured) == sorted(query.case_id for query in queries(8))
+
+
+def test_a_worker_too_takes_the_gpu_of_its_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``prepare`` is what every worker begins with."""
+    taken: list[tuple[Share, str]] = []
+    monkeypatch.setattr(evaluation, "use_own_gpu", lambda share, device: taken.append((share, device)))
+    monkeypatch.setattr(evaluation, "own_share", lambda: Share(1, 2, 1))
+    request = EvaluationRequest(folder / "library", with_model=False, sequence="T1w", device="cuda")
+    prepare(request, SilentProgress())
+    assert taken == [(Share(1, 2, 1), "cuda")]

@@ -13,7 +13,7 @@ from ...cases.folder_lock import only_writer
 from ...errors import Cancelled, InputError, StorageError
 from ...failures import as_postop_error
 from ...launched import Share, own_share, use_own_gpu
-from ...progress import Progress, SilentProgress
+from ...progress import PartOf, Progress, SilentProgress
 from ...retrieval.slice_index import SliceIndex
 from ...shipped import user_cache
 from ...worker_processes import in_processes
@@ -100,7 +100,7 @@ def _worked_off(works: Sequence[_Work], workers: int, progress: Progress) -> Ite
     if workers == 1 or len(works) < 2:
         for number, work in enumerate(works):
             progress.step(number, len(works))
-            _predict_one(work, _CancelsOnly(progress, number, len(works)))
+            _predict_one(work, PartOf(progress, number, len(works)))
             yield
     else:
         yield from in_processes(_predict_one, works, min(workers, len(works)), progress)
@@ -134,20 +134,6 @@ def _tools(model: Path, library: Path | None, device: DeviceOption) -> Tools:
     tools = open_tools(request, SilentProgress())
     SliceIndex.open(tools.library)
     return tools
-
-
-class _CancelsOnly:
-    """One case's progress: it may be cancelled at every step, and only whole cases are counted."""
-
-    def __init__(self, whole: Progress, done: int, total: int) -> None:
-        self._whole, self._done, self._total = whole, done, total
-
-    def stage(self, name: str) -> None: ...
-
-    def step(self, done: int, total: int) -> None:
-        self._whole.step(self._done, self._total)
-
-    def log(self, text: str) -> None: ...
 
 
 def _make_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...errors import InputError
+from ...imaging.affine import linear_part
 from ...imaging.grid import WORKING_GRID, Grid
 from ...imaging.volumes import read_labels
 from ..patient import Patient
@@ -76,9 +77,7 @@ def _mni_points(image: sitk.Image, patient: Patient, called: str) -> np.ndarray:
             "on this scan."
         )
     to_mni = patient.registration.transform.GetInverse()
-    origin = np.asarray(to_mni.TransformPoint((0.0, 0.0, 0.0)))
-    axes = np.stack([np.asarray(to_mni.TransformPoint(tuple(row))) - origin for row in np.eye(3).tolist()])
-    return points @ axes + origin
+    return points @ linear_part(to_mni).T + np.asarray(to_mni.TransformPoint((0.0, 0.0, 0.0)))
 
 
 def _physical(zyx: np.ndarray, image: sitk.Image) -> np.ndarray:

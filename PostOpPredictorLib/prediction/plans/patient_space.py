@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ...imaging.affine import linear_part
 from ...imaging.grid import WORKING_GRID
 from ..outcome_volume import VOXEL_ML
 from ..volumes_ml import volume_scale
@@ -34,9 +35,8 @@ class PatientSpace:
     @cached_property
     def _axes(self) -> np.ndarray:
         """Rows: what one voxel along z, y and x is in the patient's mm."""
-        origin = np.asarray(self.mni_to_patient.TransformPoint((0.0, 0.0, 0.0)))
-        ends = (tuple(row) for row in (np.eye(3)[::-1] * WORKING_GRID.spacing).tolist())
-        return np.stack([np.asarray(self.mni_to_patient.TransformPoint(end)) - origin for end in ends])
+        along_xyz = linear_part(self.mni_to_patient).T * np.asarray(WORKING_GRID.spacing)[:, None]
+        return along_xyz[::-1]
 
     def ml(self, mask: np.ndarray) -> float:
         """The volume of ``mask``."""

@@ -31,7 +31,7 @@ def resect_class(
     """
     if enhancing_before <= 0.0:
         return ResectClass(None, "The labels mark no enhancing tumour, so there is no RANO resect class.")
-    if resected <= 0.0:
+    if resected < NOTHING_CM3:
         return ResectClass("4", "RANO class 4 (biopsy): no tumour is taken.")
     left = f"{enhancing_left:.1f} cm3 of enhancing tumour left"
     if enhancing_left >= NOTHING_CM3:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...cases.case import FloatArray
 from ...imaging.grid import WORKING_GRID
-from ...progress import Progress
+from ...progress import PartOf, Progress
 from ..instruction import Instruction
 from ..outcome_volume import CAVITY_LABELS
 from ..volume_prediction import CasePrediction
@@ -115,45 +115,27 @@ def ensemble_of(
     A precedent is read when its turn comes; None stands for the one of ``prediction``, which is taken as it is.
     ``progress.step`` may raise to cancel.
     """
-    counted = _Counted(progress, noise_samples + len(precedents))
+    count = noise_samples + len(precedents)
+    progress.stage("How sure: other noise, other precedents")
     noise, over_precedents = RunningSpread(), RunningSpread()
     changeable = (prediction.change > 0) | _moved(prediction)
     members = []
-    for read in precedents:
-        case = prediction if read is None else predict(read(), counted)
+    for number, read in enumerate(precedents):
+        progress.step(number, count)
+        case = prediction if read is None else predict(read(), PartOf(progress, number, count, logs=True))
         over_precedents.add(case.image)
         changeable |= (case.change > 0) | _moved(case)
         members.append(Member.of(case))
-        counted.one_more()
     for sample in range(noise_samples):
-        case = predict(followed, counted, mode="sample", steps=steps or NOISE_STEPS, seed=seed + sample)
+        own = PartOf(progress, len(precedents) + sample, count, logs=True)
+        own.step(0, 1)
+        case = predict(followed, own, mode="sample", steps=steps or NOISE_STEPS, seed=seed + sample)
         noise.add(case.image)
         changeable |= case.change > 0  # not where it moved: one sample's shift trembles in the whole brain
-        counted.one_more()
-    own = members or [Member.of(prediction)]
-    return Ensemble(noise.deviation() * changeable, over_precedents.deviation() * changeable, changeable, tuple(own))
+    progress.step(count, count)
+    kept = tuple(members) or (Member.of(prediction),)
+    return Ensemble(noise.deviation() * changeable, over_precedents.deviation() * changeable, changeable, kept)
 
 
 def _moved(case: CasePrediction) -> np.ndarray:
     return np.linalg.norm(case.shift, axis=-1) >= MOVED_MM
-
-
-class _Counted:
-    """Tells predictions as steps of one stage, and passes a cancel on at each of their own steps."""
-
-    def __init__(self, progress: Progress, count: int) -> None:
-        self._progress, self._done, self._count = progress, 0, count
-        progress.stage("How sure: other noise, other precedents")
-        progress.step(0, count)
-
-    def one_more(self) -> None:
-        self._done += 1
-        self._progress.step(self._done, self._count)
-
-    def stage(self, name: str) -> None: ...
-
-    def step(self, done: int, total: int) -> None:
-        self._progress.step(self._done, self._count)
-
-    def log(self, text: str) -> None:
-        self._progress.log(text)
