@@ -17,6 +17,8 @@ _COLUMNS: tuple[tuple[str, str], ...] = (
     ("RANO", "rano_class"),
     ("healthy cm3", "healthy_taken_ml"),
 )
+LEAST_SHOWN_ML = 0.05
+"""Less would be printed as 0.0."""
 
 
 def plans_lines(result: Mapping[str, Any]) -> list[str]:
@@ -50,7 +52,7 @@ def _notes(row: Row) -> list[str]:
     if figures["structures"]:
         told = (f"{one['name']} {_distance(one['distance_mm'], one['overlap_ml'])}" for one in figures["structures"])
         notes.append(f"Distance of what is taken: {', '.join(told)}.")
-    touched = [area for area in figures["eloquent"] if area["overlap_ml"] > 0]
+    touched = [area for area in figures["eloquent"] if area["overlap_ml"] >= LEAST_SHOWN_ML]
     if touched:
         told = (f"{area['region']} {area['overlap_ml']:.1f} cm3" for area in touched)
         notes.append(f"Overlap: {', '.join(told)} ({row['eloquent_label']}).")
@@ -60,7 +62,7 @@ def _notes(row: Row) -> list[str]:
 def _distance(distance: float | None, overlap: float) -> str:
     if distance is None:
         return "unknown"
-    return f"overlaps by {overlap:.1f} cm3" if overlap > 0 else f"{distance:.1f} mm"
+    return f"overlaps by {overlap:.1f} cm3" if overlap >= LEAST_SHOWN_ML else f"{distance:.1f} mm"
 
 
 def _shown(value: Any) -> str:

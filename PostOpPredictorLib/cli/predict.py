@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .answer_lines import day_lines, doubt_lines, headline
 from .console import JsonLines, run_command
 from .plans_table import plans_lines
 from .predict_options import PLAN_EXAMPLES, days_from, further_scans, plan_from, structure_from
@@ -171,8 +172,9 @@ def summary_text(result: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             *_precedent_lines(result),
-            f"Tumour core {result['tumour_ml']:.1f} ml, predicted cavity {result['cavity_ml']:.1f} ml, "
-            f"predicted residual {result['residual_ml']:.1f} ml (extent of resection {result['eor_percent']:.0f} %)",
+            headline(result),
+            *day_lines(result),
+            *doubt_lines(result),
             f"Sequence {result['sequence']}: {result['sequence_reason']}",
             f"Alignment: {result['registration']}",
             *plans_lines(result),

@@ -58,11 +58,17 @@ def find_similar_cases(request: SimilarCasesRequest, progress: Progress) -> dict
     )
     allowed = None if request.institution is None else library.select(institution=request.institution)
     cases = _found(library, strategy.rank(query, request.k, allowed))
+    if request.per == "volume" and len(cases) < request.k:
+        found = "one case of the library overlaps" if len(cases) == 1 else f"{len(cases)} cases of the library overlap"
+        progress.log(f"Only {found} this tumour.")
     return {"library": library.folder, "no_similar_case": not cases, "cases": cases}
 
 
 def _query(request: SimilarCasesRequest, progress: Progress) -> Query:
     if request.pre is None:
+        progress.log(
+            "The mask is taken to be drawn in MNI space. If it was drawn on the patient's scan, give that too."
+        )
         return Query(core_in_mni(request.tumour, request.labels), own_patient_id=request.exclude_patient)
     patient = read_patient(request.pre, request.tumour, request.labels, request.brain, progress)
     return Query(tumour_core(patient.tumour), patient.pre, own_patient_id=request.exclude_patient)

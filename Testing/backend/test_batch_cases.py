@@ -162,12 +162,13 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 def test_the_table_tells_what_is_on_the_disk(cases: list[BatchCase], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     state = BatchState(tmp_path / "out", models("m"))
-    predicted(cases[0], precedent="=HYPERLINK()")
+    predicted(cases[0], precedent="=HYPERLINK()", similarity={"level": "weak", "sentence": "Weak."})
     state.fail(cases[1], "bad_input", f"{tmp_path}/DOE^JANE_1.nii.gz does not exist. Check DOE^JANE_1.nii.gz.", 2.0)
     state.write_table(cases)
     rows = rows_of(tmp_path / "out")
     assert [row["status"] for row in rows] == ["done", "failed", "waiting", "waiting"]
     assert (rows[0]["tumour_ml"], rows[0]["seconds"], rows[0]["precedent"]) == ("3.5", "3.5", "'=HYPERLINK()")
+    assert rows[0]["similarity"] == "weak"
     assert rows[1]["sentence"] == "the scan does not exist. Check the scan."
     assert "DOE" not in (tmp_path / "out" / "batch.csv").read_text()
     assert not any("DOE" in path.read_text() for path in (tmp_path / "out" / ".failed").iterdir())

@@ -93,6 +93,15 @@ def test_retrieve_tells_that_nothing_is_similar(
     assert result_of(capfd.readouterr().out)["no_similar_case"]
 
 
+def test_retrieve_says_where_it_takes_the_mask_to_lie_and_that_there_are_fewer(
+    a_library: Path, a_mask: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["retrieve", "--tumor", str(a_mask), "--library", str(a_library), "--json"]) == 0
+    told = capfd.readouterr().out
+    assert "taken to be drawn in MNI space" in told and "Only 1 cases" not in told
+    assert "Only one case of the library overlaps this tumour" in told
+
+
 def test_retrieve_by_image_without_a_scan_is_a_sentence(
     a_library: Path, a_mask: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ import torch
 from prediction_bench import FollowsThePrecedent, Recorder
 from tiny_models import a_pipeline
 
+from PostOpPredictorLib.cli.predict import summary_text
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID
 from PostOpPredictorLib.model.pipeline import PredictedSlices
@@ -85,6 +86,13 @@ def test_every_day_has_its_figures_and_files_the_earliest_first(done: Prediction
             assert path == done.folder / entry["files"][kind] and path.parent == done.folder / "series" / name
             assert TEMPLATE_GRID.holds(sitk.ReadImage(str(path)))
         assert entry["sentence"] == SENTENCE and "Simulated" in SENTENCE
+
+
+def test_the_days_are_printed_and_the_headline_is_of_none_of_them(done: PredictionResult) -> None:
+    lines = summary_text(done.as_dict()).splitlines()
+    assert any(line.startswith("Without a day: tumour core") for line in lines)
+    assert [line.split(":")[0] for line in lines if line.startswith("Day ")] == ["Day 1", "Day 30", "Day 90"]
+    assert SENTENCE in lines
 
 
 def test_what_a_model_lets_grow_with_time_is_held_back(done: PredictionResult) -> None:

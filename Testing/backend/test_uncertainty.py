@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from prediction_bench import FollowsThePrecedent, Recorder
 
+from PostOpPredictorLib.cli.predict import summary_text
 from PostOpPredictorLib.errors import Cancelled, LibraryError
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID, WORKING_GRID
 from PostOpPredictorLib.prediction.predictor import predict
@@ -73,6 +74,13 @@ def test_agreement_is_the_mean_of_the_precedents_cavities(bench: dict[str, Any],
     volumes = both.summary["uncertainty"]["cavity_ml_by_precedent"]
     assert volumes == [one.summary["cavity_ml"] for one in alone]
     assert both.summary["uncertainty"]["cavity_ml_range"] == [min(volumes), max(volumes)]
+
+
+def test_the_printed_lines_tell_the_doubt(noisy: PredictionResult) -> None:
+    lines, sure = summary_text(noisy.as_dict()), noisy.summary["uncertainty"]
+    volumes = ", ".join(f"{volume:.1f}" for volume in sure["cavity_ml_by_precedent"])
+    assert f"Cavity after each precedent: {volumes} ml" in lines
+    assert f"{sure['largest_noise']:.0f} % over noise" in lines and sure["calibration_sentence"] in lines
 
 
 def test_influence_is_the_change_of_the_mean_without_a_precedent() -> None:

@@ -23,7 +23,16 @@ from .batch_cases import BatchCase
 TABLE = "batch.csv"
 FAILURES = ".failed"
 DONE, FAILED, WAITING = "done", "failed", "waiting"
-FIGURES = ("sequence", "no_similar_case", "precedent", "precedent_iou", "tumour_ml", "cavity_ml", "residual_ml")
+FIGURES = (
+    "sequence",
+    "similarity",
+    "no_similar_case",
+    "precedent",
+    "precedent_iou",
+    "tumour_ml",
+    "cavity_ml",
+    "residual_ml",
+)
 COLUMNS = ("id", "status", "sentence", "error_code", *FIGURES, "eor_percent", "registration", "seconds")
 OTHER_SETTINGS = "made with other settings or another model than these; kept. Give --again to predict it anew"
 KEPT = " The earlier prediction is kept."
@@ -63,6 +72,7 @@ class BatchState:
         if provenance is not None:
             result = provenance.get("result", {})
             figures = {name: result.get(name) for name in COLUMNS if name in result}
+            figures["similarity"] = (result.get("similarity") or {}).get("level")
             seconds = round(sum(provenance.get("seconds", {}).values()), 1)
             sentence = OTHER_SETTINGS if self._is_of_other_settings(case, provenance) else ""
             return {**figures, "id": case.case_id, "status": DONE, "sentence": sentence, "seconds": seconds}

@@ -32,7 +32,7 @@ def headline(summary: Mapping[str, Any]) -> list[Figure]:
     ]
     if shift:
         figures.append(Figure("Largest shift", f"{shift['largest_mm']} mm", "of tissue that stays"))
-        figures.append(Figure("Midline", _midline_value(shift), "before → predicted"))
+        figures.append(Figure("Midline", *_midline(shift)))
     return figures
 
 
@@ -74,15 +74,16 @@ def every_figure(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [line for name, value in summary.items() if name not in TABLED for line in _numbers(name, value)]
 
 
-def _midline_value(shift: Mapping[str, Any]) -> str:
+def _midline(shift: Mapping[str, Any]) -> tuple[str, str]:
+    """Its value, and what the value says."""
     before, after, moved = (shift.get(f"midline{part}_mm") for part in ("_before", "_after", ""))
     if before is None and moved is None:
-        return "not readable"
+        return "not readable", "in this scan"
     if before is None:
-        return f"moves {_side(moved)}"
+        return f"moves {_side(moved)}", "predicted"
     if after is None:
-        return _side(before)
-    return f"{_short(before)} → {_short(after)} mm"
+        return _side(before), "before surgery"
+    return f"{_short(before)} → {_short(after)} mm", "before → predicted"
 
 
 def _short(mm: float) -> str:
