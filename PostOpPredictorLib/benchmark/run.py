@@ -203,6 +203,7 @@ def _cost(
         "model": verify(workshop.model_folder(entry)),
         "mode": mode,
         "steps": steps,
+        "precision": workshop.recipe_of(entry).training.precision,
         "machine": machine_of(workshop.device),
     }
     cost = remembered_cost(file, key)
@@ -211,7 +212,7 @@ def _cost(
         shown = Instruction.of_case(bench.cases[0], request.sequence)
         part = slices_with_tumour(case.tumour, case.brain)[:SLICES_AT_ONCE]
         triplets = triplet_batch(case.pre, case.tumour, case.brain, shown, part)
-        pipe = row.row.system.pipe.pipe  # type: ignore[attr-defined]
+        pipe = row.row.system.pipe  # type: ignore[attr-defined]
         cost = cost_of(pipe, triplets, mode=mode, steps=steps, seed=request.seed)
         remember_cost(file, key, cost)
     return cost

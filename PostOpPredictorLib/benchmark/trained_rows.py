@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ..evaluation.pools import Pool, Retrieval
 from ..evaluation.rows import CEILING, OURS, TRIVIAL, Row
 from ..evaluation.systems import AutoencoderCeiling, Composite, CopyOfPre, OurModel, RetrievedPost
@@ -16,12 +18,16 @@ from .workshop import Workshop
 
 
 class LoadedWhenAsked:
-    """A model that is read when it is first used, because most rows come from the cache; ``release`` forgets it."""
+    """A model that is read when it is first used, because most rows come from the cache; ``release`` forgets it.
+
+    ``precision``: of its arithmetic when it is called, "float32" or "bfloat16".
+    """
 
     has_renderer = property(lambda self: self.pipe.has_renderer)
 
-    def __init__(self, load: Callable[[], Any]) -> None:
+    def __init__(self, load: Callable[[], Any], precision: str = "float32") -> None:
         self._load = load
+        self._bfloat16 = precision == "bfloat16"
         self._pipe: Any = None
 
     @property
@@ -32,7 +38,16 @@ class LoadedWhenAsked:
         return self._pipe
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        return self.pipe(*arguments, **settings)
+        with self._arithmetic():
+            return self.pipe(*arguments, **settings)
+
+    def render(self, *arguments: Any) -> torch.Tensor:
+        """What ``PostOpPipeline.render`` draws."""
+        with self._arithmetic():
+            return self.pipe.render(*arguments)
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(torch.device(self.pipe.device).type, torch.bfloat16, enabled=self._bfloat16)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.pipe, name)
@@ -95,12 +110,13 @@ def trivial_benchmark_rows() -> list[BenchmarkRow]:
 
 
 def trained_row(entry: Entry, workshop: Workshop, sampling: Sampling) -> BenchmarkRow:
-    """The row of a trained entry."""
+    """The row of a trained entry, asked in the precision that it was trained in."""
     checksum = verify(workshop.model_folder(entry))
     mode = mode_of(entry, workshop)
-    identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw])
+    precision = workshop.recipe_of(entry).training.precision
+    identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw, precision])
     steps = sampling.steps if mode == "sample" else None
-    pipe = LoadedWhenAsked(lambda: workshop.load(entry))
+    pipe = LoadedWhenAsked(lambda: workshop.load(entry), precision)
     system = TrainedSystem(pipe, mode, sampling.seed, steps, raw=sampling.raw, note=note_of(entry), title=entry.title)
     kind = OURS if entry.kind in (PAPER, SHIPPED) else entry.kind
     pool = None if entry.retrieval is None else Pool.WHOLE

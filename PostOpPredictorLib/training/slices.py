@@ -227,4 +227,7 @@ def _corners(mask: Tensor, crop: int, generator: torch.Generator) -> Tensor:
 
 
 def _near(mask: Tensor, reach: int = 4) -> Tensor:
-    return max_pool2d(mask.clamp(max=1), 2 * reach + 1, stride=1, padding=reach)
+    """A square window, along rows and then along columns: the same and several times faster."""
+    side = 2 * reach + 1
+    along_rows = max_pool2d(mask.clamp(max=1), (1, side), stride=1, padding=(0, reach))
+    return max_pool2d(along_rows, (side, 1), stride=1, padding=(reach, 0))

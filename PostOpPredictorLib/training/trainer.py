@@ -63,8 +63,8 @@ class Trainer:
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
             betas=(0.9, 0.99),
-            # Fused needs no copies of the weights during the step.
-            fused=True if self.device.type == "cuda" else None,
+            # Fused is faster and needs no copies of the weights during the step.
+            fused=self.device.type in ("cpu", "cuda"),
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: learning_rate_factor(step, training.warmup_steps, training.steps)
