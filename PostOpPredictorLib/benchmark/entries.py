@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..evaluation.pools import Retrieval
 from ..model.config import PostOpConfig
+from ..training.config import TrainingConfig
 from .baselines.baseline import Baseline
 from .baselines.ddpm import Ddpm
 from .baselines.image_brush import ImageBrush
@@ -17,7 +18,10 @@ from .baselines.paint_by_example import PaintByExample
 from .baselines.visii import Visii
 from .instruction_choice import GUIDED, IMAGE, RANDOM
 
-BASELINE, ABLATION, PAPER, SHIPPED = "baseline", "ablation", "paper", "ours"
+BASELINE, ABLATION, PAPER, SHIPPED, TRIAL = "baseline", "ablation", "paper", "ours", "trial"
+
+
+STRUCTURE_PARTS = (("denoiser", 0.75), ("renderer", 0.25))
 
 
 def paper_form(config: PostOpConfig) -> PostOpConfig:
@@ -49,13 +53,29 @@ def as_it_is(config: PostOpConfig) -> PostOpConfig:
     return config
 
 
+def as_all(training: TrainingConfig) -> TrainingConfig:
+    """Trained as all are."""
+    return training
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a trained model is used: see ``PostOpPipeline.__call__``; ``steps`` and ``guidance`` None: its own."""
+
+    mode: str = "sample"
+    steps: int | None = None
+    start: str = "noise"
+    guidance: float | None = None
+
+
 @dataclass(frozen=True)
 class Entry:
-    """``system``: its class, None for our own pipeline, whose configuration ``form`` makes.
+    """``system``: its class, None for our own pipeline, whose configuration ``form`` and training ``tuning`` makes.
 
     ``instructions``: how they are chosen in training; ``retrieval``: at test, None for a system without any.
-    ``tables``: 1, 2 or both. ``parts``: what is trained one after the other, with its share of the budget.
-    ``starts_from``: the entry whose model it begins with.
+    ``tables``: 1 all systems, 2 ablations, 3 trials of our own form. ``parts``: what is trained one after the other,
+    with its share of the budget.
+    ``starts_from``: the entry whose model it begins with. ``changes``: of a trial, in words.
     """
 
     key: str
@@ -66,9 +86,11 @@ class Entry:
     instructions: str = GUIDED
     system: type[Baseline] | None = None
     form: Callable[[PostOpConfig], PostOpConfig] = paper_form
+    tuning: Callable[[TrainingConfig], TrainingConfig] = as_all
     parts: tuple[tuple[str, float], ...] = (("denoiser", 1.0),)
     starts_from: str | None = None
-    mode: str = "sample"
+    asked: Asked = Asked()
+    changes: str = ""
 
 
 ENTRIES = (
@@ -86,13 +108,14 @@ ENTRIES = (
         "ours",
         "ours (shipped form)",
         SHIPPED,
-        (1,),
+        (1, 3),
         Retrieval.GUIDED,
         form=as_it_is,
-        parts=(("denoiser", 0.75), ("renderer", 0.25)),
-        mode="mean",
+        parts=STRUCTURE_PARTS,
+        asked=Asked("mean"),
     ),
 )
+SHIPPED_KEY = next(entry.key for entry in ENTRIES if entry.kind == SHIPPED)
 KEYS = tuple(entry.key for entry in ENTRIES)
 
 

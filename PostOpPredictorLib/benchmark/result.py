@@ -10,7 +10,7 @@ from ..cases.library import LibraryCase
 from ..evaluation.summary import CohortSummary, Results, RowSummary
 from .comparison import Comparison, comparisons
 from .cost import Cost
-from .entries import PAPER, SHIPPED
+from .entries import PAPER, SHIPPED, TRIAL
 from .strata import RetrievalGain, Stratum, audit, retrieval_gain
 from .trained_rows import BenchmarkRow
 
@@ -43,8 +43,8 @@ class BenchmarkCohort:
     audit: Sequence[Stratum]
 
     def table(self, number: int) -> list[NamedRow]:
-        """The rows of table 1 or 2."""
-        return [row for row in self.rows if number in row.tables]
+        """The rows of table 1, 2 or 3, which is there only when there are trials."""
+        return _table(self.rows, number)
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ def benchmark_cohort(
     resamples: int,
     seed: int,
 ) -> BenchmarkCohort:
-    """Compare, stratify and audit one kind of patients; ``costs``: entry key -> cost."""
-    named = [
-        NamedRow(row, summary, costs.get(row.entry.key) if row.entry else None)
-        for row, summary in zip(rows, cohort.rows, strict=True)
-    ]
+    """Compare, stratify and audit one kind of patients; ``costs``: a row's title -> cost."""
+    named = [NamedRow(row, summary, costs.get(row.title)) for row, summary in zip(rows, cohort.rows, strict=True)]
     compared = {
-        number: _against(reference, [row for row in named if number in row.tables], resamples, seed)
-        for number, reference in ((1, _reference(named, SHIPPED, PAPER)), (2, _reference(named, PAPER)))
+        number: _against(reference, _table(named, number), resamples, seed)
+        for number, reference in (
+            (1, _reference(named, SHIPPED, PAPER)),
+            (2, _reference(named, PAPER)),
+            (3, _reference(named, SHIPPED)),
+        )
         if reference is not None
     }
     audited = _reference(named, SHIPPED, PAPER)
@@ -87,6 +88,13 @@ def benchmark_cohort(
         audited.row.title if audited else "",
         audit(own, audited.summary.patients, resamples, seed) if audited else [],
     )
+
+
+def _table(rows: Sequence[NamedRow], number: int) -> list[NamedRow]:
+    found = [row for row in rows if number in row.tables]
+    if number == 3 and not any(row.row.entry is not None and row.row.entry.kind == TRIAL for row in found):
+        return []
+    return found
 
 
 def _reference(rows: Sequence[NamedRow], *kinds: str) -> NamedRow | None:
@@ -106,7 +114,11 @@ def _gains(
     rows: Sequence[NamedRow], results: Results, patient_of: Mapping[str, str], resamples: int, seed: int
 ) -> list[RetrievalGain]:
     """Of each of our two forms over the copy, and of the paper's over itself with random retrieval."""
-    by_key = {row.row.entry.key if row.row.entry else row.row.title: row.row for row in rows}
+    by_key = {
+        row.row.entry.key if row.row.entry else row.row.title: row.row
+        for row in rows
+        if row.row.entry is None or row.row.entry.kind != TRIAL
+    }
     pairs = [("paper", "copy of pre-op"), ("ours", "copy of pre-op"), ("paper", "random-retrieval")]
     return [
         retrieval_gain(

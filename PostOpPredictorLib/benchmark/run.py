@@ -22,7 +22,7 @@ from ..evaluation.lpips import load_lpips
 from ..evaluation.measures import CaseMeasures
 from ..evaluation.measuring import Bench
 from ..evaluation.metrics import NOT_AVAILABLE
-from ..evaluation.pools import BestPrecedent, Retrieval
+from ..evaluation.pools import BestPerSlice, BestPrecedent, Retrieval
 from ..evaluation.query_case import QueryCase
 from ..evaluation.report import package_versions
 from ..model.config import config_from_yaml
@@ -31,7 +31,7 @@ from ..prediction.instruction import Instruction
 from ..prediction.triplet_slices import slices_with_tumour, triplet_batch
 from ..prediction.volume_prediction import SLICES_AT_ONCE
 from ..progress import Progress
-from ..retrieval.strategies import ImageEmbedding
+from ..retrieval.strategies import ImageEmbedding, TumourGuided
 from ..training.config import training_from_yaml
 from ..training.slices import PreparedSlices
 from .budget import Budget
@@ -46,9 +46,11 @@ from .trained_rows import (
     ceiling_row,
     mode_of,
     release,
+    steps_of,
     trained_row,
     trivial_benchmark_rows,
 )
+from .trials import read_trials
 from .workshop import Recipe, Workshop, refuse_another_setting
 from .written import write_benchmark
 
@@ -59,7 +61,8 @@ PRECEDENTS_FROM = "train"
 class BenchmarkRequest:
     """``data``: prepared slices; ``library``: the cases they were made of, with the test patients; ``config``: shape
     and training of all systems; ``ours``: those of our shipped form, None = ``config``; ``budget``: "6000" or "30min"
-    for each system; ``systems``: none = all. ``sampling_steps``: of the systems that sample, None = 50.
+    for each system; ``systems``: none = all; ``trials``: YAML file of changes of our shipped form. ``sampling_steps``:
+    of the systems that sample, None = 50.
     """
 
     data: Path
@@ -69,6 +72,7 @@ class BenchmarkRequest:
     budget: str
     ours: Path | None = None
     systems: tuple[str, ...] = ()
+    trials: Path | None = None
     split: str = "test"
     limit: int | None = None
     stride: int = 1
@@ -94,20 +98,21 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     """
     _refuse_impossible(request)
     progress.stage("Opening slices and library")
-    entries = chosen_entries(request.systems)
     library = CaseLibrary.open(request.library)
     chosen = chosen_cases(library.cases, request.split, request.limit)
     queries = measurable(chosen, request.sequence, request.split)
     instructive = _instructive(library, request.sequence)
     perceptual, lpips_reason = load_lpips(request.lpips_weights)
     workshop = _workshop(request)
+    entries = [*chosen_entries(request.systems), *_trials(request, workshop)]
     refuse_another_setting(workshop.folder, _training_setting(request, workshop))
     workshop.train_autoencoder(progress)
     for entry in entries:
         workshop.train(entry, progress)
     bench = _bench(request, library, instructive, perceptual, progress)
-    rows = _rows(entries, workshop, Sampling(request.seed, request.sampling_steps, request.raw))
-    results, costs = _measured(rows, workshop, request, queries, bench, progress)
+    sampling = Sampling(request.seed, request.sampling_steps, request.raw)
+    rows = _rows(entries, workshop, sampling)
+    results, costs = _measured(rows, workshop, sampling, queries, bench, progress)
     progress.stage("Writing the tables")
     cohorts = [
         benchmark_cohort(cohort, rows, costs, results, queries, request.resamples, request.seed)
@@ -127,7 +132,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
 def _measured(
     rows: Sequence[BenchmarkRow],
     workshop: Workshop,
-    request: BenchmarkRequest,
+    sampling: Sampling,
     queries: Sequence[LibraryCase],
     bench: Bench,
     progress: Progress,
@@ -138,7 +143,7 @@ def _measured(
     for row in rows:
         results |= bench.measure_all([row.row], queries, progress)
         if row.entry is not None:
-            costs[row.entry.key] = _cost(row, row.entry, workshop, request, queries[0], bench)
+            costs[row.title] = _cost(row, row.entry, workshop, sampling, queries[0], bench)
         release([row])
     return results, costs
 
@@ -174,6 +179,12 @@ def _recipe(config: Path, sequence: str, **published: Any) -> Recipe:
     return Recipe(config_from_yaml(config), training_from_yaml(config, sequence=sequence, **published))
 
 
+def _trials(request: BenchmarkRequest, workshop: Workshop) -> list[Entry]:
+    if request.trials is None:
+        return []
+    return read_trials(request.trials, workshop.shipped.model, workshop.shipped.training)
+
+
 def _rows(entries: Sequence[Entry], workshop: Workshop, sampling: Sampling) -> list[BenchmarkRow]:
     drawn = [entry for entry in entries if workshop.recipe_of(entry).model.target == "image" or entry.kind == PAPER]
     ceiling = [ceiling_row(drawn[0], workshop)] if drawn else []
@@ -188,32 +199,38 @@ def _bench(
     progress: Progress,
 ) -> Bench:
     by_image = ImageEmbedding(library, request.sequence, progress)
-    found_by = {**finders(library, request.seed, progress), Retrieval.IMAGE: BestPrecedent(library.cases, by_image)}
+    found_by = {
+        **finders(library, request.seed, progress),
+        Retrieval.IMAGE: BestPrecedent(library.cases, by_image),
+        Retrieval.SLICES: BestPerSlice(library, TumourGuided(library, per="slice", progress=progress)),
+    }
     cache = NamelessCache(request.out / "measured", settings_key(request, library.checksum()))
     return Bench(instructive, found_by, request.sequence, request.stride, cache, perceptual)
 
 
 def _cost(
-    row: BenchmarkRow, entry: Entry, workshop: Workshop, request: BenchmarkRequest, query: LibraryCase, bench: Bench
+    row: BenchmarkRow, entry: Entry, workshop: Workshop, sampling: Sampling, query: LibraryCase, bench: Bench
 ) -> Cost:
-    file = workshop.folder / entry.key / "cost.json"
-    mode = mode_of(entry, workshop)
-    steps = request.sampling_steps if mode == "sample" else None
+    mode, steps, asked = mode_of(entry, workshop), steps_of(entry, workshop, sampling), entry.asked
+    file = workshop.folder / entry.key / f"cost-{mode}-{asked.start}.json"
     key = {
         "model": verify(workshop.model_folder(entry)),
         "mode": mode,
         "steps": steps,
+        "start": asked.start,
+        "guidance": asked.guidance,
         "precision": workshop.recipe_of(entry).training.precision,
         "machine": machine_of(workshop.device),
     }
     cost = remembered_cost(file, key)
     if cost is None:
-        case = QueryCase.of(query, request.sequence)
-        shown = Instruction.of_case(bench.cases[0], request.sequence)
+        case = QueryCase.of(query, bench.sequence)
+        shown = Instruction.of_case(bench.cases[0], bench.sequence)
         part = slices_with_tumour(case.tumour, case.brain)[:SLICES_AT_ONCE]
         triplets = triplet_batch(case.pre, case.tumour, case.brain, shown, part)
         pipe = row.row.system.pipe  # type: ignore[attr-defined]
-        cost = cost_of(pipe, triplets, mode=mode, steps=steps, seed=request.seed)
+        settings = {"mode": mode, "steps": steps, "start": asked.start, "guidance": asked.guidance}
+        cost = cost_of(pipe, triplets, seed=sampling.seed, **settings)
         remember_cost(file, key, cost)
     return cost
 

@@ -13,7 +13,7 @@ from ..evaluation.pools import Pool, Retrieval
 from ..evaluation.rows import CEILING, OURS, TRIVIAL, Row
 from ..evaluation.systems import AutoencoderCeiling, Composite, CopyOfPre, OurModel, RetrievedPost
 from ..model.weights import verify
-from .entries import PAPER, SHIPPED, Entry
+from .entries import PAPER, SHIPPED, TRIAL, Asked, Entry
 from .workshop import Workshop
 
 
@@ -112,12 +112,22 @@ def trivial_benchmark_rows() -> list[BenchmarkRow]:
 def trained_row(entry: Entry, workshop: Workshop, sampling: Sampling) -> BenchmarkRow:
     """The row of a trained entry, asked in the precision that it was trained in."""
     checksum = verify(workshop.model_folder(entry))
-    mode = mode_of(entry, workshop)
+    mode, asked = mode_of(entry, workshop), entry.asked
     precision = workshop.recipe_of(entry).training.precision
-    identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw, precision])
-    steps = sampling.steps if mode == "sample" else None
+    own = [asked.steps, asked.start, asked.guidance] if asked != Asked(asked.mode) else []
+    identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw, precision, *own])
     pipe = LoadedWhenAsked(lambda: workshop.load(entry), precision)
-    system = TrainedSystem(pipe, mode, sampling.seed, steps, raw=sampling.raw, note=note_of(entry), title=entry.title)
+    system = TrainedSystem(
+        pipe,
+        mode,
+        sampling.seed,
+        steps_of(entry, workshop, sampling),
+        start=asked.start,
+        guidance=asked.guidance,
+        raw=sampling.raw,
+        note=note_of(entry, workshop),
+        title=entry.title,
+    )
     kind = OURS if entry.kind in (PAPER, SHIPPED) else entry.kind
     pool = None if entry.retrieval is None else Pool.WHOLE
     return BenchmarkRow(PlainRow(kind, system, entry.retrieval, pool, identity), entry)
@@ -131,16 +141,22 @@ def ceiling_row(entry: Entry, workshop: Workshop) -> BenchmarkRow:
 
 def mode_of(entry: Entry, workshop: Workshop) -> str:
     """How the entry is asked; the expected outcome needs v-prediction."""
-    if entry.mode == "mean" and workshop.recipe_of(entry).model.prediction_type != "v_prediction":
+    if entry.asked.mode == "mean" and workshop.recipe_of(entry).model.prediction_type != "v_prediction":
         return "sample"
-    return entry.mode
+    return entry.asked.mode
 
 
-def note_of(entry: Entry) -> str:
-    """Where the row's cavity comes from."""
-    if entry.kind == SHIPPED:
-        return "cavity and residual tumour are the model's own outcome labels"
-    return "it draws an image only: its cavity is what it drew as dark as fluid near the tumour, its residual the rest"
+def steps_of(entry: Entry, workshop: Workshop, sampling: Sampling) -> int | None:
+    """Denoising steps; None: the model's own number, or none at all."""
+    return (entry.asked.steps or sampling.steps) if mode_of(entry, workshop) == "sample" else None
+
+
+def note_of(entry: Entry, workshop: Workshop) -> str:
+    """Where the row's cavity comes from, and what a trial changes."""
+    note = "it draws an image only: its cavity is what it drew as dark as fluid near the tumour, its residual the rest"
+    if entry.system is None and workshop.recipe_of(entry).model.target == "structure":
+        note = "cavity and residual tumour are the model's own outcome labels"
+    return f"changes: {entry.changes or 'nothing'}; {note}" if entry.kind == TRIAL else note
 
 
 def release(rows: Sequence[BenchmarkRow]) -> None:

@@ -27,7 +27,7 @@ from .baseline_trainer import BaselineTrainer
 from .baselines.baseline import Baseline
 from .baselines.visii import LEARNING_RATE, STEPS, Visii
 from .budget import Budget
-from .entries import SHIPPED, Entry, paper_form
+from .entries import SHIPPED, TRIAL, Entry, paper_form
 from .instruction_choice import OnePair, slices_for
 
 MakeTrainer = Callable[[TrainingConfig, Path], Trainer]
@@ -54,11 +54,11 @@ class Workshop:
 
     def recipe_of(self, entry: Entry) -> Recipe:
         """An entry's configuration and training settings, without what depends on the budget."""
-        recipe = self.shipped if entry.kind == SHIPPED else self.recipe
+        recipe = self.shipped if entry.kind in (SHIPPED, TRIAL) else self.recipe
         if entry.system is not None:
             return recipe
         model = entry.form(recipe.model)
-        training = recipe.training
+        training = entry.tuning(recipe.training)
         if training.medsam and model.prompt.image_encoder != "medsam":
             training = dataclasses.replace(training, medsam="")
         return Recipe(model, training)
@@ -155,7 +155,8 @@ class Workshop:
             return BaselineTrainer(lambda: self._fresh(entry), training, slices, run, device=self.device)
 
         def ours(training: TrainingConfig, run: Path) -> Trainer:
-            if self._autoencoder is not None and entry.kind != SHIPPED and not (run / "model").exists():
+            shared = entry.kind not in (SHIPPED, TRIAL)
+            if self._autoencoder is not None and shared and not (run / "model").exists():
                 torch.manual_seed(training.seed)
                 PostOpPipeline.of(recipe.model, autoencoder=self._autoencoder).save(run / "model")
             return Trainer(recipe.model, training, slices, run, device=self.device)

@@ -34,6 +34,9 @@ def benchmark(
     systems: Annotated[
         list[str] | None, typer.Option(help="Only these (may be repeated), such as ddpm, paper, ours.")
     ] = None,
+    trials: Annotated[
+        Path | None, typer.Option(help="YAML file of changes of our shipped form, each a row of a third table.")
+    ] = None,
     sequence: Annotated[Sequence, typer.Option(help="Sequence to train and predict.")] = Sequence.T1W,
     sampling_steps: Annotated[
         int | None, typer.Option(help="Denoising steps of the systems that sample [default: 50].")
@@ -64,6 +67,7 @@ def benchmark(
         budget=budget,
         ours=ours,
         systems=tuple(systems or ()),
+        trials=trials,
         sequence=sequence.value,
         sampling_steps=sampling_steps,
         raw=raw,

@@ -79,5 +79,5 @@ class _CaseSession:
         if key not in self._precedents:
             allowed = allowed_cases(self._bench.cases, self._query, row.pool)
             found = self._bench.finders[row.retrieval](case, allowed) if allowed else None
-            self._precedents[key] = (found, Instruction.of_case(found.case, case.sequence)) if found else None
+            self._precedents[key] = (found, found.instruction(case.sequence)) if found else None
         return self._precedents[key]

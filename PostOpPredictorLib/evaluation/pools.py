@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from ..cases.library import LibraryCase
+from ..cases.library import CaseLibrary, LibraryCase
+from ..prediction.instruction import Instruction
+from ..prediction.precedents import Precedents
 from ..retrieval.query import Query
 from ..retrieval.strategies import RetrievalStrategy
 from .query_case import QueryCase
@@ -26,6 +28,7 @@ class Retrieval(StrEnum):
     GUIDED = "guided"
     RANDOM = "random"
     IMAGE = "by image"
+    SLICES = "guided, each slice its own"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,22 @@ class Precedent:
 
     case: LibraryCase
     iou: float
+
+    def instruction(self, sequence: str) -> Instruction:
+        """What a system is shown of it. Raises ``LibraryError`` when the case has no scan of ``sequence``."""
+        return Instruction.of_case(self.case, sequence)
+
+
+@dataclass(frozen=True)
+class PrecedentBySlice(Precedent):
+    """Every slice its own case, as in the paper. ``case``: the one of the most slices, ``iou``: its own."""
+
+    found: Precedents
+
+    def instruction(self, sequence: str) -> Instruction:
+        shown = self.found.instruction()
+        assert shown is not None
+        return shown
 
 
 class PrecedentFinder(Protocol):
@@ -62,8 +81,22 @@ class BestPrecedent:
         self._strategy = strategy
 
     def __call__(self, case: QueryCase, allowed: frozenset[str]) -> Precedent | None:
-        query = Query(
-            tumour=case.core, pre=case.pre, own_case_id=case.case.case_id, own_patient_id=case.case.patient_id
-        )
-        found = self._strategy.rank(query, 1, allowed)
+        found = self._strategy.rank(_query_of(case), 1, allowed)
         return Precedent(self._cases[found[0].case_id], found[0].iou) if found else None
+
+
+class BestPerSlice:
+    """The most similar case of every slice, from a strategy that ranks by slice (``postop predict --per slice``)."""
+
+    def __init__(self, library: CaseLibrary, strategy: RetrievalStrategy) -> None:
+        self._library = library
+        self._strategy = strategy
+
+    def __call__(self, case: QueryCase, allowed: frozenset[str]) -> PrecedentBySlice | None:
+        matches = tuple(self._strategy.rank(_query_of(case), 1, allowed))
+        found = Precedents(self._library, case.sequence, matches, by_slice=True)
+        return PrecedentBySlice(found.best, matches[0].iou, found) if found.best is not None else None
+
+
+def _query_of(case: QueryCase) -> Query:
+    return Query(tumour=case.core, pre=case.pre, own_case_id=case.case.case_id, own_patient_id=case.case.patient_id)

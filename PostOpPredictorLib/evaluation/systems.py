@@ -142,7 +142,8 @@ class OurModel:
     """The model behind ``postop predict``, by the same function, in one sampling mode.
 
     ``raw``: the image as it was drawn, without the patient's own tissue laid around it. ``own_institution``: it is told
-    that its precedents are of the patient's own. ``timed``: it is told when the true scan was taken.
+    that its precedents are of the patient's own. ``timed``: it is told when the true scan was taken. ``start`` and
+    ``guidance``: see ``PostOpPipeline``.
     """
 
     pipe: Any
@@ -154,6 +155,8 @@ class OurModel:
     raw: bool = False
     own_institution: bool = False
     timed: bool = False
+    start: str = "noise"
+    guidance: float | None = None
 
     @property
     def name(self) -> str:
@@ -171,6 +174,8 @@ class OurModel:
             steps=self.steps,
             samples=self.samples,
             seed=self.seed,
+            guidance=self.guidance,
+            start=self.start,
             days=(case.case.days_since_surgery or EARLY_DAYS) if self.timed else None,
             own_institution=self.own_institution,
         )

@@ -84,6 +84,8 @@ class PostOpConfig:
     {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
     four (ImageBrush). ``plan``: a planned resection may be given; ``time``: the days since surgery may; each is dropped
     in training with its own ``_dropout``. ``institution``: it is told whether the precedent is of the own institution.
+    ``align_instruction``: the precedent is laid onto the query by their tumours, see ``model/alignment.py``.
+    ``neighbour_slices``: the slices below and above the query's are seen, too.
     ``sequences``: those that it was trained on; others are drawn with a warning.
     """
 
@@ -100,6 +102,8 @@ class PostOpConfig:
     time: bool = False
     time_dropout: float = 0.3
     institution: bool = False
+    align_instruction: bool = False
+    neighbour_slices: bool = False
     sequences: tuple[str, ...] = ("T1w", "T1wCE")
     guidance: float = 1.0
     steps: int = 10
@@ -133,6 +137,8 @@ class PostOpConfig:
             raise InputError("The grid layout has no place for a plan: set 'plan: false' or 'layout: stacked'.")
         if self.layout == "grid" and (self.time or self.institution):
             raise InputError("The grid layout is told neither time nor institution: set both to false.")
+        if self.layout == "grid" and self.neighbour_slices:
+            raise InputError("The grid layout shows one slice of the query: set 'neighbour_slices: false'.")
         if self.layout == "stacked" and self.noised == "full":
             raise InputError("'noised: full' belongs to the grid layout: set 'layout: grid' or 'noised: target'.")
 

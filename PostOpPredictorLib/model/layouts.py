@@ -25,7 +25,8 @@ def stacked_channels(latent_channels: int, config: PostOpConfig) -> int:
     """Number of channels of ``stacked_condition``."""
     masks = STACKED_MASKS + (PLAN_MASKS if config.plan else 0)
     constants = (TIME_CHANNELS if config.time else 0) + (1 if config.institution else 0)
-    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES + constants
+    beside = 2 * (latent_channels + MASK_CELLS**2) if config.neighbour_slices else 0
+    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES + constants + beside
 
 
 def stacked_condition(
@@ -34,7 +35,7 @@ def stacked_condition(
     """Everything on channels at latent resolution: latents of Q_pre, Q_comp, I_pre, I_post; masks; MNI position.
 
     Where ``config`` says so: the planned resection among the masks, and whether there is one; the days since surgery
-    and of the instruction; whether the instruction is of the own institution.
+    and of the instruction; whether the instruction is of the own institution; the query's slices below and above.
     Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel
     meets the instruction's pixel of the same MNI place.
     """
@@ -60,11 +61,22 @@ def stacked_condition(
         dim=1,
     )
     height, width = latents[0].shape[-2:]
-    cells = adaptive_avg_pool2d(masks, (height * MASK_CELLS, width * MASK_CELLS))
+    cells = _cells(masks, height, width)
     constants = [
         value.to(cells)[:, None, None, None].expand(-1, 1, height, width) for value in _constants(triplets, config)
     ]
-    return torch.cat([*latents, pixel_unshuffle(cells, MASK_CELLS), _coordinates(triplets, factor), *constants], dim=1)
+    beside = []
+    if config.neighbour_slices:
+        assert triplets.query_beside is not None
+        scans, cores = triplets.query_beside.split(2, dim=1)
+        beside = [*autoencoder.to_latents(scans.flatten(0, 1)[:, None]).unflatten(0, (len(triplets), 2)).unbind(1)]
+        beside.append(_cells(cores, height, width))
+    return torch.cat([*latents, cells, _coordinates(triplets, factor), *constants, *beside], dim=1)
+
+
+def _cells(masks: Tensor, height: int, width: int) -> Tensor:
+    """Masks (B, n, y, x) at latent resolution, each on 2 x 2 channels so that edges stay where they are."""
+    return pixel_unshuffle(adaptive_avg_pool2d(masks, (height * MASK_CELLS, width * MASK_CELLS)), MASK_CELLS)
 
 
 def _plan_masks(triplets: TripletBatch) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..atomic_files import whole_folder
 from ..errors import InputError, ModelMissing
 from ..progress import Progress, SilentProgress
+from .alignment import with_aligned_instruction
 from .autoencoder import GreyAutoencoderKL, PixelPatches, build_autoencoder
 from .composite import composite
 from .config import PostOpConfig, config_from_mapping
@@ -167,8 +168,7 @@ class PostOpPipeline(DiffusionPipeline):
             raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
         if start not in ("noise", "composite"):
             raise InputError(f"A prediction cannot start from '{start}'; choose 'noise' or 'composite'.")
-        place = Placement.of(self.config_tree.panel, triplets.query_pre)
-        triplets = place.pad_triplets(triplets.to(self.device))
+        triplets, place = self._placed(triplets)
         guidance = self.config_tree.guidance if guidance is None else guidance
         if mode == "mean":
             target = expected_target(self.denoiser, self.scheduler, triplets, seed, guidance)
@@ -199,16 +199,14 @@ class PostOpPipeline(DiffusionPipeline):
     @torch.no_grad()
     def tokens(self, triplets: TripletBatch) -> Tensor:
         """The prompt's tokens (B, 2, width): no plan changes them, so that many plans may share them."""
-        placed = Placement.of(self.config_tree.panel, triplets.query_pre).pad_triplets(triplets.to(self.unet.device))
-        return self.denoiser.tokens(placed)
+        return self.denoiser.tokens(self._placed(triplets)[0])
 
     @torch.no_grad()
     def expected_structure(
         self, triplets: TripletBatch, tokens: Tensor, seed: int = 0, guidance: float | None = None
     ) -> Structure:
         """What mode ``mean`` predicts, before it is drawn; ``tokens`` of the same slices. Only of a structure model."""
-        place = Placement.of(self.config_tree.panel, triplets.query_pre)
-        placed = place.pad_triplets(triplets.to(self.unet.device))
+        placed, place = self._placed(triplets)
         guidance = self.config_tree.guidance if guidance is None else guidance
         target = expected_target(self.denoiser, self.scheduler, placed, seed, guidance, tokens)
         found = within(decode_structure(target), placed.query_brain)
@@ -229,6 +227,12 @@ class PostOpPipeline(DiffusionPipeline):
         ):
             if wanted and not known:
                 raise InputError(f"This model was not trained with a {name}. Choose another model, or leave it out.")
+
+    def _placed(self, triplets: TripletBatch) -> tuple[TripletBatch, Placement]:
+        """The slices as the networks see them, on the panel, and their place there."""
+        place = Placement.of(self.config_tree.panel, triplets.query_pre)
+        placed = place.pad_triplets(triplets.to(self.unet.device))
+        return (with_aligned_instruction(placed) if self.config_tree.align_instruction else placed), place
 
     def _finish(self, triplets: TripletBatch, target: Tensor, draw: bool) -> PredictedSlices:
         if self.config_tree.target == "image":

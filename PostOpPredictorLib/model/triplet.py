@@ -26,6 +26,8 @@ class TripletBatch:
     ``query_plan`` (B, y, x) uint8: 1 where tissue is to be taken; ``has_plan`` (B,) bool: False where there is no plan.
     ``days`` (B,) since surgery of the slice that is wanted, where ``has_days`` (B,) bool; ``shown_days`` (B,) of
     the instruction's. ``own_institution`` (B,) bool: whether the instruction was operated where the query will be.
+    ``query_beside`` (B, 4, y, x): the query's scan one slice below and above, and its tumour core there (0 or 1); the
+    slice itself where there is no other.
     """
 
     query_pre: Tensor
@@ -44,6 +46,7 @@ class TripletBatch:
     has_days: Tensor | None = None
     shown_days: Tensor | None = None
     own_institution: Tensor | None = None
+    query_beside: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = self.query_pre.shape[0]
@@ -63,6 +66,9 @@ class TripletBatch:
         for name in ("days", "shown_days"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, torch.ones(size))
+        if self.query_beside is None:
+            core = label_mask(self.query_tumour, CORE_LABELS).to(self.query_pre)
+            object.__setattr__(self, "query_beside", torch.cat([self.query_pre] * 2 + [core] * 2, dim=1))
 
     def __len__(self) -> int:
         return self.query_pre.shape[0]

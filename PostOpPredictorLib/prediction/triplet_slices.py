@@ -60,8 +60,13 @@ def triplet_batch(
     shown = instruction or Instruction.empty()
     index = list(slices)
 
-    def images(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array[index], dtype=np.float32))[:, None]
+    beside = [np.clip(np.add(index, step), 0, len(pre) - 1) for step in (-1, 1)]
+
+    def images(array: np.ndarray, levels: Sequence[int] | np.ndarray = index) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array[levels], dtype=np.float32))[:, None]
+
+    def cores(levels: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(tumour_core(tumour[levels]).astype(np.float32))[:, None]
 
     def labels(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array[index], dtype=np.uint8))
@@ -82,6 +87,7 @@ def triplet_batch(
         has_days=torch.full((len(index),), days is not None),
         shown_days=torch.full((len(index),), shown.days),
         own_institution=torch.full((len(index),), own_institution),
+        query_beside=torch.cat([images(pre, z) for z in beside] + [cores(z) for z in beside], dim=1),
     )
 
 

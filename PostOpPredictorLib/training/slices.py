@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +15,8 @@ from torch.nn.functional import max_pool2d
 
 from ..cases.case import EARLY_DAYS
 from ..errors import InputError
+from ..model.alignment import with_aligned_instruction
+from ..model.config import PostOpConfig
 from ..model.panels import Placement
 from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
 
@@ -28,6 +32,7 @@ _REQUIRED = (
     "shift_known",
     "z_mm",
     "days",
+    "case",
     "split",
     "kind",
     "institution",
@@ -81,6 +86,9 @@ class TrainingBatch:
 class PreparedSlices:
     """Rows of ``postop library prepare``'s file, held in memory as uint8."""
 
+    aligned = False
+    beside = False
+
     def __init__(self, path: Path) -> None:
         """Raises ``InputError`` when the file is missing, damaged, or not made by 'postop library prepare'."""
         try:
@@ -97,6 +105,12 @@ class PreparedSlices:
         )
         if missing or not self.sequences:
             raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
+
+    def shown_to(self, model: PostOpConfig) -> Self:
+        """The same slices as ``model`` wants to see them: precedents aligned, the slices beside the query's read."""
+        view = copy.copy(self)
+        view.aligned, view.beside = model.align_instruction, model.neighbour_slices
+        return view
 
     @property
     def panel(self) -> tuple[int, int]:
@@ -184,7 +198,21 @@ class PreparedSlices:
             shown_days=torch.where(days[instruction] >= 0, days[instruction], EARLY_DAYS),
             own_institution=institution[rows] == institution[instruction],
         )
-        return triplets.without_instruction(missing) if missing.any() else triplets
+        if self.beside:
+            triplets = replace(triplets, query_beside=self._beside(rows, f"pre_{sequence}"))
+        if missing.any():
+            triplets = triplets.without_instruction(missing)
+        return with_aligned_instruction(triplets) if self.aligned else triplets
+
+    def _beside(self, rows: Tensor, name: str) -> Tensor:
+        """Scan and core one slice below and above (B, 4, y, x): rows of a case follow each other upwards."""
+        case = self.arrays["case"]
+        found = []
+        for step in (-1, 1):
+            other = (rows + step).clamp(0, len(case) - 1)
+            found.append(torch.where(case[other] == case[rows], other, rows))
+        scans = [self._image(name, other) for other in found]
+        return torch.cat([*scans, *(label_mask(self.arrays["tumour"][other], CORE_LABELS) for other in found)], dim=1)
 
     def _image(self, name: str, rows: Tensor) -> Tensor:
         return self.arrays[name][rows][:, None].float() / 255
@@ -199,6 +227,7 @@ _TRIPLET_ARRAYS = (
     "instruction_tumour",
     "instruction_outcome",
     "query_plan",
+    "query_beside",
 )
 
 

@@ -48,11 +48,12 @@ class Trainer:
         device: torch.device | str = "cpu",
         processes: Processes | None = None,
     ) -> None:
-        self.training, self.slices, self.run, self.device = training, slices, Path(run), torch.device(device)
+        self.training, self.run, self.device = training, Path(run), torch.device(device)
         self.processes = processes or OneProcess()
         own_rows(training.batch_size, self.processes, training.accumulate)
         self.run.mkdir(parents=True, exist_ok=True)
         self.pipeline = self._pipeline(model)
+        self.slices = slices.shown_to(self.pipeline.config_tree)
         self.objective = self._objective()
         self._refuse_what_does_not_fit()
         self._prepare_networks()
@@ -70,7 +71,7 @@ class Trainer:
             self.optimizer, lambda step: learning_rate_factor(step, training.warmup_steps, training.steps)
         )
         self.ema = weight_average(self.learning, training.ema_decay, self.device)
-        self.validation = Validation(slices, training) if training.validate_every else None
+        self.validation = Validation(self.slices, training) if training.validate_every else None
         self.best_loss = float("inf")
         self._rows: dict[str, tuple[Tensor, Tensor]] = {}
         self.step = 0

@@ -122,6 +122,7 @@ def prepared_arrays(train: int = 9, val: int = 3, semi_real: int = 0, seed: int 
     arrays |= {f"has_{sequence}": torch.ones(count, dtype=torch.uint8) for sequence in ("T1w", "T1wCE")}
     arrays["days"] = torch.linspace(1, 200, count)
     arrays["institution"] = (torch.arange(count) % 2).to(torch.int32)
+    arrays["case"] = (torch.arange(count) // 2).to(torch.int32)
     arrays["z_mm"] = torch.linspace(-20, 50, count)
     arrays["split"] = torch.tensor([0] * train + [1] * val, dtype=torch.int8)
     arrays["kind"] = torch.tensor([0] * (train - semi_real) + [1] * semi_real + [0] * val, dtype=torch.int8)
