@@ -267,16 +267,17 @@ def test_the_learning_rate_rises_and_then_falls_along_a_cosine() -> None:
     assert factors[10:] == sorted(factors[10:], reverse=True)
 
 
-def test_semi_real_cases_have_their_share_of_every_batch(tmp_path: Path, slices: PreparedSlices) -> None:
+def test_semi_real_cases_have_their_share_of_every_batch(
+    tmp_path: Path, slices: PreparedSlices, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = a_trainer(tmp_path, slices, batch_size=10, semi_real_share=0.3)
     kinds = []
-    original = slices.batch
-    try:
-        slices.batch = lambda rows, *rest: kinds.append(slices.arrays["kind"][rows]) or original(rows, *rest)  # type: ignore[method-assign]
-        for step in range(5):
-            trainer._draw(torch.Generator().manual_seed(step))
-    finally:
-        del slices.batch
+    original = trainer.slices.batch
+    monkeypatch.setattr(
+        trainer.slices, "batch", lambda rows, *rest: kinds.append(slices.arrays["kind"][rows]) or original(rows, *rest)
+    )
+    for step in range(5):
+        trainer._draw(torch.Generator().manual_seed(step))
     assert [int(kind.sum()) for kind in kinds] == [3] * 5
 
 
