@@ -1,7 +1,7 @@
 """InstructPix2Pix and Paint by Example against the published pipelines, number for number, on small random weights.
 
-diffusers' InstructPix2Pix needs transformers at import (nothing of it is used): pip install transformers, or this is
-skipped. Paint by Example was taken out of diffusers; what its last version did is written down here.
+diffusers' InstructPix2Pix needs transformers at import (nothing of it is used): ``make published`` has it, elsewhere
+this is skipped. Paint by Example was taken out of diffusers; what its last version did is written down here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def our_latents(model: Baseline, triplets: TripletBatch) -> torch.Tensor:
 
 
 def test_instruct_pix2pix_is_diffusers_pipeline_number_for_number(triplets: TripletBatch) -> None:
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="diffusers' pipeline needs transformers: make published")
     from diffusers import StableDiffusionInstructPix2PixPipeline
 
     model = a_model(InstructPix2Pix)
