@@ -21,7 +21,7 @@ from .full_resolution import predicted_in_mni, predicted_in_patient_space
 from .instruction import Instruction
 from .model_choice import model_folder_of
 from .patient import Patient, read_patient
-from .precedents import Precedents, find_precedents
+from .precedents import Precedents, find_precedents, refuse_unknown
 from .request import PredictionRequest
 from .sequence_choice import SequenceChoice, choose_sequence, with_warning
 from .volume_prediction import CasePrediction, Pipeline, predict_case
@@ -70,6 +70,8 @@ def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[P
     pipeline = load(folder) if load else _on_device(PostOpPipeline.from_pretrained(folder), request.device)
     progress.step(1, 1)
     named = None if request.library is None else CaseLibrary.open(request.library)
+    if named is not None:
+        refuse_unknown(named, request)
     return Tools(pipeline, folder.resolve().name, checksum, lambda: named or demonstration_library(progress))
 
 

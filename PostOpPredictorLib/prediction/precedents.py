@@ -134,14 +134,7 @@ def _is_broken(library: CaseLibrary, case_id: str, sequence: str) -> bool:
 
 
 def _usable_cases(library: CaseLibrary, sequence: str, request: PredictionRequest) -> frozenset[str]:
-    _refuse_unknown(library, request)
-    institution = request.institution
-    of_institution = [case for case in library.cases if institution in (None, case.institution)]
-    if not of_institution:
-        known = sorted({case.institution for case in library.cases if case.institution})
-        raise LibraryError(
-            f"The library has no case of the institution '{institution}'. It has {', '.join(known) or 'none named'}."
-        )
+    of_institution = refuse_unknown(library, request)
     usable = frozenset(case.case_id for case in of_institution if sequence in case.sequences)
     if not usable:
         raise LibraryError(
@@ -153,12 +146,24 @@ def _usable_cases(library: CaseLibrary, sequence: str, request: PredictionReques
     return usable - set(request.exclude)
 
 
-def _refuse_unknown(library: CaseLibrary, request: PredictionRequest) -> None:
-    """Raise ``LibraryError`` for a case that the library does not have, ``InputError`` for a contradiction."""
+def refuse_unknown(library: CaseLibrary, request: PredictionRequest) -> list[LibraryCase]:
+    """The cases of the institution that ``request`` asks for, all where it asks for none.
+
+    Raises ``LibraryError`` for an institution or a case that the library does not have, ``InputError`` for a
+    contradiction.
+    """
     for case_id in (*(() if request.follow is None else (request.follow,)), *request.exclude):
         library.case(case_id)
     if request.follow in request.exclude:
         raise InputError(f"Case {request.follow} is to be followed and is excluded. Do one of the two.")
+    institution = request.institution
+    of_institution = [case for case in library.cases if institution in (None, case.institution)]
+    if not of_institution:
+        known = sorted({case.institution for case in library.cases if case.institution})
+        raise LibraryError(
+            f"The library has no case of the institution '{institution}'. It has {', '.join(known) or 'none named'}."
+        )
+    return of_institution
 
 
 def precedents_record(

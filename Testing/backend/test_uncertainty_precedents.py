@@ -90,6 +90,14 @@ def test_contradictions_are_sentences_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("changes", [{"follow": "0009"}, {"exclude": ("0009",)}, {"institution": "nowhere"}])
+def test_what_the_library_does_not_have_is_told_before_the_patient_is_read(
+    bench: dict[str, Any], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(LibraryError, match=r"0009|nowhere"):
+        predicted({**bench, "pre": tmp_path / "not-even-there.nii.gz"}, tmp_path / "out", **changes)
+
+
 def test_a_followed_case_without_the_sequence_or_with_a_broken_file_is_refused(
     bench: dict[str, Any], tmp_path: Path
 ) -> None:
