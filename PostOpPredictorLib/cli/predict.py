@@ -12,11 +12,16 @@ import typer
 from .answer_lines import day_lines, doubt_lines, headline
 from .console import JsonLines, run_command
 from .plans_table import plans_lines
-from .predict_options import PLAN_EXAMPLES, days_from, further_scans, plan_from, structure_from
+from .predict_options import days_from, further_scans, plan_from, structure_from
 from .shared_options import with_options_of
 
 if TYPE_CHECKING:
     from ..prediction.request import PredictionRequest
+
+
+CASES = "Operated cases to follow"
+QUESTIONS = "What else is asked"
+DRAWING = "How it is drawn"
 
 
 class Sequence(StrEnum):
@@ -82,43 +87,89 @@ def prediction_request(
     ] = "brats",
     brain: Annotated[Path | None, typer.Option(help="Brain mask (default: made here).")] = None,
     sequence: Annotated[Sequence, typer.Option(help="Sequence of the scan.")] = Sequence.AUTO,
-    library: Annotated[Path | None, typer.Option(help="Case library (default: simulated patients).")] = None,
-    model: Annotated[Path | None, typer.Option(help="Model folder (default: the shipped one).")] = None,
+    library: Annotated[
+        Path | None,
+        typer.Option(help="Case library (default: simulated patients).", rich_help_panel=CASES, metavar="FOLDER"),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model folder (default: the shipped one).", rich_help_panel=DRAWING, metavar="FOLDER"),
+    ] = None,
     mode: Annotated[
-        Mode, typer.Option(help="Expected outcome, one plausible one, or the mean of several.")
+        Mode, typer.Option(help="Expected outcome, one plausible one, or the mean of several.", rich_help_panel=DRAWING)
     ] = Mode.MEAN,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps of sample and average.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same prediction.")] = 0,
-    guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance; 1 is none.")] = None,
-    start: Annotated[Start, typer.Option(help="Start sampling from noise or from the composite.")] = Start.NOISE,
-    k: Annotated[int, typer.Option("-k", help="Similar cases to list; the first is followed.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of sample and average.", rich_help_panel=DRAWING)
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Samples that average takes.", rich_help_panel=DRAWING)] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same prediction.", rich_help_panel=DRAWING)] = 0,
+    guidance: Annotated[
+        float | None, typer.Option(help="Classifier-free guidance; 1 is none.", rich_help_panel=DRAWING)
+    ] = None,
+    start: Annotated[
+        Start, typer.Option(help="Start sampling from noise or from the composite.", rich_help_panel=DRAWING)
+    ] = Start.NOISE,
+    k: Annotated[
+        int, typer.Option("-k", help="Similar cases to list; the first is followed.", rich_help_panel=CASES)
+    ] = 3,
     retrieval: Annotated[
-        Retrieval, typer.Option(help="Choose cases by tumour, image or at random.")
+        Retrieval, typer.Option(help="Choose cases by tumour, image or at random.", rich_help_panel=CASES)
     ] = Retrieval.TUMOUR,
-    per: Annotated[Per, typer.Option(help="One case for the volume, or one for each slice.")] = Per.VOLUME,
-    institution: Annotated[str | None, typer.Option(help="Only cases operated there.")] = None,
-    follow: Annotated[str | None, typer.Option(help="Follow this case of the library.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="A case that is no precedent; may be repeated.")] = None,
+    per: Annotated[
+        Per, typer.Option(help="One case for the volume, or one for each slice.", rich_help_panel=CASES)
+    ] = Per.VOLUME,
+    institution: Annotated[
+        str | None, typer.Option(help="Only cases operated there.", rich_help_panel=CASES, metavar="NAME")
+    ] = None,
+    follow: Annotated[
+        str | None, typer.Option(help="Follow this case of the library.", rich_help_panel=CASES, metavar="CASE")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="A case that is no precedent; may be repeated.", rich_help_panel=CASES, metavar="CASE"),
+    ] = None,
     more: Annotated[
         list[str] | None,
-        typer.Option(help="SEQUENCE=FILE: another scan of the session, predicted too; may be repeated."),
+        typer.Option(
+            help="Another scan of the session, predicted too; may be repeated.",
+            rich_help_panel=QUESTIONS,
+            metavar="SEQUENCE=FILE",
+        ),
     ] = None,
     plan: Annotated[
         list[str] | None,
-        typer.Option(help=f"A planned resection to predict: {PLAN_EXAMPLES}; may be repeated."),
+        typer.Option(
+            help="A planned resection to predict: NAME=margin:MM or NAME=FILE, with ,spare:FILE:MM behind it for what "
+            "is to stay. May be repeated.",
+            rich_help_panel=QUESTIONS,
+            metavar="NAME=WHAT",
+        ),
     ] = None,
     structure: Annotated[
-        list[str] | None, typer.Option(help="NAME=FILE: tell the distance to this mask; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Tell the distance to this mask; may be repeated.", rich_help_panel=QUESTIONS, metavar="NAME=FILE"
+        ),
     ] = None,
-    days: Annotated[float | None, typer.Option(help="Days since surgery that the prediction shows.")] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days since surgery that the prediction shows.", rich_help_panel=QUESTIONS)
+    ] = None,
     series: Annotated[
-        list[str] | None, typer.Option(help="More of such days, a volume each: 1,30,90; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="More of such days, a volume each: 1,30,90; may be repeated.",
+            rich_help_panel=QUESTIONS,
+            metavar="DAYS",
+        ),
     ] = None,
-    uncertainty: Annotated[bool, typer.Option(help="Maps of how sure it is, and what each precedent changes.")] = False,
-    noise_samples: Annotated[int, typer.Option(help="Samples for the spread over noise.")] = 8,
+    uncertainty: Annotated[
+        bool, typer.Option(help="Maps of how sure it is, and what each precedent changes.", rich_help_panel=QUESTIONS)
+    ] = False,
+    noise_samples: Annotated[
+        int, typer.Option(help="Samples for the spread over noise.", rich_help_panel=QUESTIONS)
+    ] = 8,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.AUTO,
+    device: Annotated[Device, typer.Option(help="Where the model runs.", rich_help_panel=DRAWING)] = Device.AUTO,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier prediction in --out.")] = False,
 ) -> PredictionRequest:
     """What the options ask for; ``postop batch`` has them as well."""
