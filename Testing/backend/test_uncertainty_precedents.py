@@ -17,9 +17,10 @@ from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.errors import InputError, LibraryError
 from PostOpPredictorLib.imaging.grid import WORKING_GRID
 from PostOpPredictorLib.model.calibration_file import LEVELS, Calibration, SimilarityThresholds
+from PostOpPredictorLib.prediction import patient_prediction
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
-from PostOpPredictorLib.prediction.uncertainty.similarity import similarity_of
+from PostOpPredictorLib.prediction.uncertainty.similarity import FEW, similarity_of
 
 pytestmark = pytest.mark.usefixtures("already_in_mni")
 
@@ -70,6 +71,16 @@ def test_an_excluded_case_is_no_precedent(bench: dict[str, Any], tmp_path: Path)
     assert entries == [] and nobody.summary["no_similar_case"]
     assert nobody.summary["similarity"]["level"] == "none"
     assert nobody.summary["similarity"]["sentence"].startswith("NO SIMILAR CASE")
+    assert FEW not in nobody.summary["similarity"]["sentence"], "they know their own library"
+
+
+def test_who_finds_nothing_in_the_demonstration_library_is_told_that_it_is_small(
+    bench: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = CaseLibrary.open(bench["library"])
+    monkeypatch.setattr(patient_prediction, "demonstration_library", lambda _: library)
+    nobody, _ = predicted({**bench, "library": None}, tmp_path / "none", exclude=("0001", "0002"))
+    assert nobody.summary["similarity"]["sentence"].endswith(FEW)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,10 @@ from ..asked import Answer, Asked
 from ..model_choice import model_folder_of
 
 DOUBT = "Read the prediction with more doubt."
+FEW = (
+    "The demonstration library holds few patients: choose a library of your own operated cases, or a larger simulated "
+    "one, and more tumours find a similar case."
+)
 
 
 def how_similar(asked: Asked, progress: Progress) -> Answer:
@@ -18,6 +22,8 @@ def how_similar(asked: Asked, progress: Progress) -> Answer:
     matches = asked.prediction.precedents.matches
     calibration, reason = calibration_of(asked)
     found = similarity_of(float(matches[0].iou) if matches else None, calibration, reason)
+    if found["level"] == "none" and asked.request.library is None:
+        found["sentence"] += f" {FEW}"
     if found["level"] != "good":
         progress.log(found["sentence"])
     return Answer("similarity", found)
