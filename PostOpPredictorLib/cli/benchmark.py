@@ -39,7 +39,7 @@ def benchmark(
     ] = None,
     sequence: Annotated[Sequence, typer.Option(help="Sequence to train and predict.")] = Sequence.T1W,
     sampling_steps: Annotated[
-        int | None, typer.Option(help="Denoising steps of the systems that sample [default: 50].")
+        int | None, typer.Option(help="Denoising steps of the systems that sample (default: 50).")
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Measure what is drawn, not laid over the patient's own scan.")

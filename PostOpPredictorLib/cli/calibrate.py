@@ -18,22 +18,20 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def calibrate(
         library: Annotated[Path, typer.Option(help="Case library with validation patients.")],
-        model: Annotated[Path | None, typer.Option(help="Model folder [default: the shipped one].")] = None,
+        model: Annotated[Path | None, typer.Option(help="Model folder; without it name --out.")] = None,
         split: Annotated[str, typer.Option(help="Which patients calibrate.")] = "val",
         limit: Annotated[int | None, typer.Option(min=1, help="At most so many patients of each kind.")] = None,
-        out: Annotated[
-            Path | None, typer.Option(help="File to write [default: calibration.json of the model].")
-        ] = None,
+        out: Annotated[Path | None, typer.Option(help="File to write (default: calibration.json of --model).")] = None,
         work: Annotated[
-            Path | None, typer.Option(help="Folder of results so far, to go on after a stop [default: cache].")
+            Path | None, typer.Option(help="Folder of results so far, to go on after a stop (default: cache).")
         ] = None,
         sequence: Annotated[
-            list[str] | None, typer.Option(help="Sequences, for one patient each in turn [default: T1wCE, T1w].")
+            list[str] | None, typer.Option(help="Sequences, for one patient each in turn (default: T1wCE, T1w).")
         ] = None,
         k: Annotated[int, typer.Option("-k", min=1, help="Precedents for the spread over precedents.")] = 3,
         noise_samples: Annotated[int, typer.Option(min=2, help="Samples for the spread over noise.")] = 8,
         mode: Annotated[str, typer.Option(help="Mode of the prediction: mean, sample or average.")] = "mean",
-        steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps [default: as predict].")] = None,
+        steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: as predict).")] = None,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
         device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
         json_lines: JsonLines = False,

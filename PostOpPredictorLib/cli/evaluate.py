@@ -42,10 +42,10 @@ def register(app: typer.Typer) -> None:
 @with_options_of(measuring_fields)
 def evaluate(
     library: Annotated[Path, typer.Option(help="Case library with test patients.")],
-    model: Annotated[Path | None, typer.Option(help="Model folder [default: the shipped one].")] = None,
-    out: Annotated[Path, typer.Option(help="Where table, JSON and picture go.")] = Path("Resources/evaluation"),
+    model: Annotated[Path | None, typer.Option(help="Model folder (default: the shipped one).")] = None,
+    out: Annotated[Path, typer.Option(help="Where table, JSON and picture go.")] = Path("evaluation"),
     work: Annotated[
-        Path | None, typer.Option(help="Folder of results so far, to go on after a stop [default: cache].")
+        Path | None, typer.Option(help="Folder of results so far, to go on after a stop (default: cache).")
     ] = None,
     sequence: Annotated[Sequence, typer.Option(help="Sequence to predict.")] = Sequence.T1WCE,
     modes: Annotated[list[Mode], typer.Option(help="Sampling modes; the first gets all comparisons.")] = _ALL_MODES,
@@ -66,7 +66,7 @@ def evaluate(
     json_lines: JsonLines = False,
     **options: Any,
 ) -> None:
-    """Measure the model against trivial answers on simulated test patients and write the table."""
+    """Measure the model against trivial answers on the test patients of a library and write the table."""
     from ..evaluation.evaluate import EvaluationRequest
     from ..evaluation.evaluate import evaluate as work_through
     from ..evaluation.pools import Pool

@@ -33,7 +33,8 @@ KINDS = {
 class CalibrationRequest:
     """``limit`` patients of each kind of ``split``; ``sequences`` in turn; the rest as in ``PredictionRequest``.
 
-    ``out``: the file to write, calibration.json of the model when left out; ``work``: folder of results so far.
+    ``model``: None = the shipped one; ``out``: the file to write, calibration.json of a named model when left out;
+    ``work``: folder of results so far.
     """
 
     library: Path
@@ -59,6 +60,10 @@ def calibrate(request: CalibrationRequest, progress: Progress) -> dict[str, Any]
     """
     if request.limit is not None and request.limit < 1:
         raise InputError(f"--limit is {request.limit}; give at least 1.")
+    if request.model is None and request.out is None:
+        raise InputError(
+            "The shipped model's calibration is not replaced unasked. Name a model with --model, or a file with --out."
+        )
     folder = request.model or shipped_model_folder()
     checksum = verify(folder)
     settings = _settings(request)

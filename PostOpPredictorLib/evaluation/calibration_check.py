@@ -29,7 +29,7 @@ class CheckRequest:
 
     library: Path
     model: Path | None = None
-    out: Path = Path("Resources/evaluation")
+    out: Path = Path("evaluation")
     work: Path | None = None
     split: str = "test"
     limit: int | None = None

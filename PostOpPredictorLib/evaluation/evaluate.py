@@ -62,7 +62,7 @@ class EvaluationRequest:
 
     library: Path
     model: Path | None = None
-    out: Path = Path("Resources/evaluation")
+    out: Path = Path("evaluation")
     work: Path | None = None
     split: str = "test"
     sequence: str = "T1wCE"

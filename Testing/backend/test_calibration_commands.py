@@ -152,6 +152,11 @@ def test_bad_cohorts_are_sentences(
     assert not (model / CALIBRATION).exists()
 
 
+def test_the_shipped_models_calibration_is_not_replaced_unasked(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--model"):
+        calibrate(CalibrationRequest(tmp_path), SilentProgress())
+
+
 def test_both_commands_run_from_the_shell(
     library: CaseLibrary, model: Path, measured: list[str], tmp_path: Path
 ) -> None:

@@ -201,12 +201,12 @@ def test_without_maps_the_panel_offers_to_compute_them_and_says_what_it_costs(
     show(plain=True)
     ui = panel.ui
     ui.howSureCollapsibleButton.collapsed = False
-    assert "two to three times as long" in ui.uncertaintyLabel.text
+    assert "four to five times as long" in ui.uncertaintyLabel.text
     assert not ui.mapWidget.visible
     assert ui.computeMapsButton.visible and ui.computeMapsButton.enabled
     assert "3 precedents and 8 times" in ui.computeMapsButton.toolTip
     panel.logic.getParameterNode().noiseSamples = 64
-    assert "8 seeds the whole takes two to three times" in ui.computeMapsButton.toolTip, "measured with these only"
+    assert "8 seeds the whole takes four to five times" in ui.computeMapsButton.toolTip, "measured with these only"
     assert "3 precedents and 64 times" in ui.computeMapsButton.toolTip
     panel.logic.getParameterNode().noiseSamples = 8
     assert logic.starts[-1][1].uncertainty is False, "not without being asked"

@@ -77,7 +77,7 @@ class HowSurePanel:
         ui.similarityLabel.visible = bool(ui.similarityLabel.text)
         ui.similarityLabel.styleSheet = WARNING if similarity.get("level") in ("none", "weak") else "font-weight: bold;"
         ui.uncertaintyLabel.text = (
-            spreadText(found) if found else _("Not computed yet: it takes two to three times as long.")
+            spreadText(found) if found else _("Not computed yet: it takes four to five times as long.")
         )
         ui.calibrationLabel.text = str(found.get("calibration_sentence", ""))
         ui.calibrationLabel.visible = bool(ui.calibrationLabel.text)
@@ -134,6 +134,6 @@ def costText(precedents: int, noiseSamples: int) -> str:
     """What computing the maps costs."""
     text = _(
         "Predicts the volume again for each of the {precedents} precedents and {samples} times with another seed. "
-        "For 3 precedents and 8 seeds the whole takes two to three times as long; with more it takes longer."
+        "For 3 precedents and 8 seeds the whole takes four to five times as long; with more it takes longer."
     )
     return text.format(precedents=precedents, samples=noiseSamples)

@@ -52,10 +52,10 @@ def similarity_of(iou: float | None, calibration: Calibration | None, reason: st
     patients = f"{calibration.patients} validation patients"
     if iou < thresholds.weak:
         why = f"no gain on {patients}" if thresholds.by_gain else f"less than nine in ten of {patients} had"
-        sentence = f"NO SIMILAR CASE: {overlap}; below {thresholds.weak:.2f} is {why}. {DOUBT}"
+        sentence = f"NO SIMILAR CASE: {overlap}; below {thresholds.weak:.3g} is {why}. {DOUBT}"
         return {**told, "level": "none", "sentence": sentence}
     if iou < thresholds.good:
         why = f"half the full gain on {patients}" if thresholds.by_gain else f"what half of {patients} had"
-        sentence = f"WEAK PRECEDENT: {overlap}; {thresholds.good:.2f} is {why}. {DOUBT}"
+        sentence = f"WEAK PRECEDENT: {overlap}; {thresholds.good:.3g} is {why}. {DOUBT}"
         return {**told, "level": "weak", "sentence": sentence}
-    return {**told, "level": "good", "sentence": f"Good precedent: {overlap} (good from {thresholds.good:.2f} on)."}
+    return {**told, "level": "good", "sentence": f"Good precedent: {overlap} (good from {thresholds.good:.3g} on)."}
