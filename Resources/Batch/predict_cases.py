@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--uncertainty", action="store_true", help="maps of the spread, and the precedents' influence")
     parser.add_argument("--noise-samples", type=int, default=plain.noiseSamples, help="draws for the spread over noise")
     parser.add_argument("--follow", help="the case that every prediction follows")
-    parser.add_argument("--exclude", default="", help="cases that are no precedents, as 0001,0002")
+    parser.add_argument("--exclude", default="", help="cases that are no precedents, as sub-P0001,sub-P0002")
     parser.add_argument("--no-report", action="store_true", help="write no report into the scenes")
     parser.add_argument("--again", action="store_true", help="predict the cases that are done once more")
     return parser
