@@ -106,7 +106,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     workshop = _workshop(request)
     entries = [*chosen_entries(request.systems), *_trials(request, workshop)]
     refuse_another_setting(workshop.folder, _training_setting(request, workshop))
-    workshop.train_autoencoder(progress)
+    workshop.train_autoencoder(entries, progress)
     for entry in entries:
         workshop.train(entry, progress)
     bench = _bench(request, library, instructive, perceptual, progress)

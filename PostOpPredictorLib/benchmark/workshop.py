@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +54,7 @@ class Workshop:
 
     def recipe_of(self, entry: Entry) -> Recipe:
         """An entry's configuration and training settings, without what depends on the budget."""
-        recipe = self.shipped if entry.kind in (SHIPPED, TRIAL) else self.recipe
+        recipe = self.recipe if _shares_networks(entry) else self.shipped
         if entry.system is not None:
             return recipe
         model = entry.form(recipe.model)
@@ -106,9 +106,10 @@ class Workshop:
             with whole_file(run / f"done-{part}.json") as temporary:
                 temporary.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
 
-    def train_autoencoder(self, progress: Progress) -> None:
-        """A KL autoencoder without published weights is trained once, for all entries."""
-        if not self._needs_autoencoder:
+    def train_autoencoder(self, entries: Sequence[Entry], progress: Progress) -> None:
+        """A KL autoencoder without published weights is trained once, for all of ``entries`` that do not have their
+        own."""
+        if not self._needs_autoencoder or not any(_shares_networks(entry) for entry in entries):
             return
         run = self.folder / "autoencoder"
         if _done(run, "autoencoder") is not None:
@@ -155,8 +156,7 @@ class Workshop:
             return BaselineTrainer(lambda: self._fresh(entry), training, slices, run, device=self.device)
 
         def ours(training: TrainingConfig, run: Path) -> Trainer:
-            shared = entry.kind not in (SHIPPED, TRIAL)
-            if self._autoencoder is not None and shared and not (run / "model").exists():
+            if _shares_networks(entry) and self._autoencoder is not None and not (run / "model").exists():
                 torch.manual_seed(training.seed)
                 PostOpPipeline.of(recipe.model, autoencoder=self._autoencoder).save(run / "model")
             return Trainer(recipe.model, training, slices, run, device=self.device)
@@ -170,6 +170,11 @@ class Workshop:
         training = self.recipe.training
         source = Pretrained(training.stable_diffusion, training.medsam, training.download)
         return entry.system.fresh(self.recipe.model, source, self._autoencoder)
+
+
+def _shares_networks(entry: Entry) -> bool:
+    """Whether it takes networks and autoencoder from the benchmark's configuration, not from our shipped form's."""
+    return entry.kind not in (SHIPPED, TRIAL)
 
 
 def refuse_another_setting(folder: Path, setting: dict[str, Any]) -> None:

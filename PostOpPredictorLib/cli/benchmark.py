@@ -14,6 +14,7 @@ from .measuring_options import measuring_fields
 from .shared_options import with_options_of
 
 SMALL = Path("Resources/configurations/benchmark-small.yaml")
+SMALL_OURS = SMALL.with_name("benchmark-small-ours.yaml")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,10 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Rows and tables; a run that stopped goes on from here.")],
     config: Annotated[Path, typer.Option(help="YAML file with shape and training of all systems.")] = SMALL,
     ours: Annotated[
-        Path | None, typer.Option(help="YAML file of our shipped form, where --config is of the paper's family.")
+        Path | None,
+        typer.Option(
+            help="YAML file of our shipped form (default: the small one with the small --config, else --config)."
+        ),
     ] = None,
     systems: Annotated[
         list[str] | None, typer.Option(help="Only these (may be repeated), such as ddpm, paper, ours.")
@@ -65,7 +69,7 @@ def benchmark(
         out=out,
         config=config,
         budget=budget,
-        ours=ours,
+        ours=SMALL_OURS if ours is None and config == SMALL else ours,
         systems=tuple(systems or ()),
         trials=trials,
         sequence=sequence.value,

@@ -75,6 +75,12 @@ class GreyAutoencoderKL(AutoencoderKL):
         decoded = self.decode(posterior.mean + posterior.std * noise.to(posterior.mean)).sample
         return (decoded - self._coloured(image)).abs().mean() + kl_weight * posterior.kl().mean()
 
+    @torch.no_grad()
+    def fit_scale(self, images: Tensor) -> None:
+        """Scale latents so that those of ``images`` have unit variance, as the noise has (Rombach et al. 2022, 3.3)."""
+        self.register_to_config(scaling_factor=1.0)
+        self.register_to_config(scaling_factor=round(1 / float(self.to_latents(images).std()), 6))
+
     def _coloured(self, image: Tensor) -> Tensor:
         return (image * 2 - 1).expand(-1, self.config.in_channels, -1, -1)
 

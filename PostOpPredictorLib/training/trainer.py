@@ -30,6 +30,8 @@ from .schedule import learning_rate_factor
 from .slices import PreparedSlices, TrainingBatch
 from .validation import Validation
 
+_SLICES_FOR_SCALE = 64
+
 
 class Trainer:
     """Trains one part of a pipeline in a run folder.
@@ -101,6 +103,8 @@ class Trainer:
         except (Cancelled, KeyboardInterrupt):
             self.save()
             raise
+        if self.training.part == "autoencoder":
+            self._fit_latent_scale()
         self.save()
         self._sheet()
         self.processes.wait()
@@ -153,6 +157,17 @@ class Trainer:
             self.best_loss = loss
             if self.processes.rank == 0:
                 self._save_model()
+
+    def _fit_latent_scale(self) -> None:
+        """The latents' scale, by slices evenly through the training patients."""
+        sequence = self._draw_sequence(torch.Generator().manual_seed(self.training.seed))
+        rows = self.slices.rows("train", sequence=sequence)
+        rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), _SLICES_FOR_SCALE)).long()]
+        whole = self.slices.batch(rows, rows, sequence, 0, torch.Generator())
+        with self._averaged_weights():
+            self.pipeline.autoencoder.fit_scale(
+                whole.on_panel(self.pipeline.config_tree.panel).query_post.to(self.device)
+            )
 
     def _pipeline(self, model: PostOpConfig) -> PostOpPipeline:
         torch.manual_seed(self.training.seed)

@@ -51,8 +51,8 @@ def a_workshop(
 
 
 def trained(shop: Workshop, *keys: str) -> dict[str, Any]:
-    shop.train_autoencoder(SilentProgress())
     entries = chosen_entries(keys)
+    shop.train_autoencoder(entries, SilentProgress())
     for entry in entries:
         shop.train(entry, SilentProgress())
     return {entry.key: shop.load(entry) for entry in entries}
@@ -90,6 +90,11 @@ def test_one_autoencoder_is_trained_once_and_all_systems_draw_with_it(tmp_path: 
     for key, trained_model in models.items():
         own = trained_model.autoencoder.state_dict()
         assert all(torch.equal(own[name], value) for name, value in weights.items()), key
+
+
+def test_the_shipped_form_alone_needs_no_autoencoder(tmp_path: Path, slices: PreparedSlices) -> None:
+    trained(a_workshop(tmp_path, slices, tiny_config(target="image", autoencoder=TINY_KL)), "ours")
+    assert not (tmp_path / "autoencoder").exists()
 
 
 def test_the_shipped_form_splits_its_budget_and_visii_has_its_own(tmp_path: Path, slices: PreparedSlices) -> None:

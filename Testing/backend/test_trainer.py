@@ -196,6 +196,18 @@ def test_a_damaged_state_is_a_sentence(tmp_path: Path, slices: PreparedSlices, n
         a_trainer(tmp_path, slices)
 
 
+def test_the_latents_of_a_trained_autoencoder_have_unit_scale(tmp_path: Path, slices: PreparedSlices) -> None:
+    trainer = a_trainer(tmp_path, slices, MODELS["autoencoder"], part="autoencoder", steps=2)
+    images = slices.arrays["post_T1w"][slices.rows("train")][:, None].float() / 255
+    with torch.no_grad():
+        before = float(trainer.pipeline.autoencoder.to_latents(images).std())
+    assert not 0.9 < before < 1.1
+    trainer.train(SilentProgress())
+    with torch.no_grad():
+        after = PostOpPipeline.from_pretrained(tmp_path / "model").autoencoder.to_latents(images)
+    assert float(after.std()) == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("part", "model"),
     [
