@@ -29,8 +29,8 @@ lint: $(STAMP)
 
 # diffusers' own InstructPix2Pix imports transformers. It lies apart, so that all else is tested without it, as users have it.
 published: $(STAMP)
-	@test -d $(VENV)/published/transformers || $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --target $(VENV)/published transformers tokenizers
-	@PYTHONPATH=$(VENV)/published OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider Testing/backend/test_baselines_published.py
+	@test -d $(VENV)/published/transformers || $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --target $(VENV)/published -c constraints.txt transformers tokenizers
+	@PYTHONPATH=$(VENV)/published POSTOP_PUBLISHED=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -p no:cacheprovider Testing/backend/test_baselines_published.py
 
 evaluate: $(STAMP)
 	@$(BIN)/postop library phantom $(LIBRARY)

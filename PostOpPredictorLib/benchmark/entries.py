@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..evaluation.pools import Retrieval
 from ..model.config import PostOpConfig
+from ..model.pipeline import MODES, STARTS
 from ..training.config import TrainingConfig
 from .baselines.baseline import Baseline
 from .baselines.ddpm import Ddpm
@@ -19,9 +20,6 @@ from .baselines.visii import Visii
 from .instruction_choice import GUIDED, IMAGE, RANDOM
 
 BASELINE, ABLATION, PAPER, SHIPPED, TRIAL = "baseline", "ablation", "paper", "ours", "trial"
-
-
-STRUCTURE_PARTS = (("denoiser", 0.75), ("renderer", 0.25))
 
 
 def paper_form(config: PostOpConfig) -> PostOpConfig:
@@ -35,6 +33,8 @@ def paper_form(config: PostOpConfig) -> PostOpConfig:
         guidance=2.0,
         steps=50,
         plan=False,
+        align_instruction=False,
+        neighbour_slices=False,
     )
 
 
@@ -60,12 +60,24 @@ def as_all(training: TrainingConfig) -> TrainingConfig:
 
 @dataclass(frozen=True)
 class Asked:
-    """How a trained model is used: see ``PostOpPipeline.__call__``; ``steps`` and ``guidance`` None: its own."""
+    """How a trained model is used: see ``PostOpPipeline.__call__``; ``steps`` and ``guidance`` None: its own.
+
+    Raises ``InputError`` for what no model can be asked.
+    """
 
     mode: str = "sample"
     steps: int | None = None
     start: str = "noise"
     guidance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES or self.start not in STARTS:
+            raise InputError(
+                f"A model is asked in the modes {', '.join(MODES)} and starts from {' or '.join(STARTS)}, not in mode "
+                f"'{self.mode}' from '{self.start}'."
+            )
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"{self.steps} denoising steps are asked for; give at least 1.")
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,7 @@ class Entry:
     """``system``: its class, None for our own pipeline, whose configuration ``form`` and training ``tuning`` makes.
 
     ``instructions``: how they are chosen in training; ``retrieval``: at test, None for a system without any.
-    ``tables``: 1 all systems, 2 ablations, 3 trials of our own form. ``parts``: what is trained one after the other,
-    with its share of the budget.
+    ``tables``: 1 all systems, 2 ablations, 3 trials of our own form.
     ``starts_from``: the entry whose model it begins with. ``changes``: of a trial, in words.
     """
 
@@ -87,7 +98,6 @@ class Entry:
     system: type[Baseline] | None = None
     form: Callable[[PostOpConfig], PostOpConfig] = paper_form
     tuning: Callable[[TrainingConfig], TrainingConfig] = as_all
-    parts: tuple[tuple[str, float], ...] = (("denoiser", 1.0),)
     starts_from: str | None = None
     asked: Asked = Asked()
     changes: str = ""
@@ -111,7 +121,6 @@ ENTRIES = (
         (1, 3),
         Retrieval.GUIDED,
         form=as_it_is,
-        parts=STRUCTURE_PARTS,
         asked=Asked("mean"),
     ),
 )

@@ -169,8 +169,8 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
         download=request.download or None,
     )
     shipped = _recipe(request.ours or request.config, request.sequence)
-    if request.ours is None and recipe.model.family == "paper":
-        raise InputError("The paper's family has no shipped form. Name its configuration with --ours.")
+    if request.ours is None and recipe.model.target != "structure":
+        raise InputError(f"{request.config} draws images. Name the configuration of our shipped form with --ours.")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     return Workshop(recipe, shipped, slices, Budget.parse(request.budget), request.out / "rows", device)
 
@@ -182,7 +182,8 @@ def _recipe(config: Path, sequence: str, **published: Any) -> Recipe:
 def _trials(request: BenchmarkRequest, workshop: Workshop) -> list[Entry]:
     if request.trials is None:
         return []
-    return read_trials(request.trials, workshop.shipped.model, workshop.shipped.training)
+    trivial = [row.title for row in trivial_benchmark_rows()]
+    return read_trials(request.trials, workshop.shipped.model, workshop.shipped.training, trivial)
 
 
 def _rows(entries: Sequence[Entry], workshop: Workshop, sampling: Sampling) -> list[BenchmarkRow]:
@@ -212,7 +213,6 @@ def _cost(
     row: BenchmarkRow, entry: Entry, workshop: Workshop, sampling: Sampling, query: LibraryCase, bench: Bench
 ) -> Cost:
     mode, steps, asked = mode_of(entry, workshop), steps_of(entry, workshop, sampling), entry.asked
-    file = workshop.folder / entry.key / f"cost-{mode}-{asked.start}.json"
     key = {
         "model": verify(workshop.model_folder(entry)),
         "mode": mode,
@@ -222,6 +222,8 @@ def _cost(
         "precision": workshop.recipe_of(entry).training.precision,
         "machine": machine_of(workshop.device),
     }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    file = workshop.folder / entry.key / f"cost-{name}.json"
     cost = remembered_cost(file, key)
     if cost is None:
         case = QueryCase.of(query, bench.sequence)

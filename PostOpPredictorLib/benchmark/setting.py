@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .cost import machine_of
-from .entries import Entry
+from .entries import SHIPPED, Entry
 from .trained_rows import mode_of
 from .workshop import Workshop
 
@@ -20,7 +20,10 @@ def setting_in_words(
 ) -> dict[str, str]:
     """What was trained and asked how, as the table's first lines: name -> value."""
     model, training = workshop.recipe.model, workshop.recipe.training
+    ours = workshop.shipped.model
     steps = {entry.title: workshop.steps_done(entry) for entry in entries}
+    if workshop.autoencoder_steps is not None:
+        steps["the autoencoder of all but our shipped form"] = {"autoencoder": workshop.autoencoder_steps}
     told = "; ".join(
         f"{title} {' + '.join(f'{count} ({part})' for part, count in done.items())}" for title, done in steps.items()
     )
@@ -35,9 +38,12 @@ def setting_in_words(
         "networks": f"family {model.family}, panel {model.panel} px, U-Net {_plain(model.unet.block_out_channels)}, "
         f"autoencoder {model.autoencoder.kind}, image encoder {model.prompt.image_encoder}",
         "published weights": training.stable_diffusion or training.medsam or "none: all from random weights",
-        "sampling": f"{sampled}; ours (shipped form): {_plain(_shipped_mode(entries, workshop))}",
+        "our shipped form": f"draws {ours.target}, U-Net {_plain(ours.unet.block_out_channels)}, autoencoder "
+        f"{ours.autoencoder.kind}; {_plain(_shipped_mode(entries, workshop))}",
+        "sampling": sampled,
         "measured picture": "as drawn" if request.raw else "laid over the patient's own scan, as postop predict does",
-        "precedents": f"the most similar of {precedents} training cases, by the tumour unless the row says otherwise",
+        "precedents": f"for the whole volume the most similar of {precedents} training cases, by the tumour, unless "
+        "the row says otherwise",
         "tested": f"split {request.split}, every {request.stride}. slice"
         if request.stride > 1
         else f"split {request.split}",
@@ -46,7 +52,7 @@ def setting_in_words(
 
 
 def _shipped_mode(entries: Sequence[Entry], workshop: Workshop) -> tuple[str, ...]:
-    return tuple(f"mode {mode_of(entry, workshop)}" for entry in entries if entry.key == "ours") or ("not asked",)
+    return tuple(f"mode {mode_of(entry, workshop)}" for entry in entries if entry.kind == SHIPPED) or ("not asked",)
 
 
 def _plain(values: Sequence[object]) -> str:

@@ -25,8 +25,9 @@ CAVITY = ("cavity_dice", "cavity_hd95_mm", "cavity_volume_error", "through_plane
 TITLES = {1: "Table 1: all systems", 2: "Table 2: retrieval and ablations", 3: "Trials of our own form"}
 NOTES = """\
 - All systems: same slices, same U-Net builder, same optimiser settings, same budget (ours, shipped form: three quarters
-  for the structure, one quarter for the renderer; VISII: InstructPix2Pix' model and 1000 steps on one pair). One
-  precedent for a whole volume, from the training patients, so that nothing but the system differs.
+  for the structure, one quarter for the renderer; VISII: InstructPix2Pix' model and 1000 steps on one pair; a KL
+  autoencoder that several share has one more budget, one of a trial's own a quarter of its budget). In tables 1 and 2
+  one precedent serves a whole volume, from the training patients, so that nothing but the system differs.
 - GFLOPs: multiplications and additions counted apart, for one slice with all its denoising steps and guidance.
 - p: two-sided, signs of the patients' differences flipped; not corrected for the number of comparisons.
 - Ceiling: it sees the truth and is no predictor."""

@@ -13,7 +13,7 @@ from ..evaluation.pools import Pool, Retrieval
 from ..evaluation.rows import CEILING, OURS, TRIVIAL, Row
 from ..evaluation.systems import AutoencoderCeiling, Composite, CopyOfPre, OurModel, RetrievedPost
 from ..model.weights import verify
-from .entries import PAPER, SHIPPED, TRIAL, Asked, Entry
+from .entries import PAPER, SHIPPED, TRIAL, Entry
 from .workshop import Workshop
 
 
@@ -114,7 +114,7 @@ def trained_row(entry: Entry, workshop: Workshop, sampling: Sampling) -> Benchma
     checksum = verify(workshop.model_folder(entry))
     mode, asked = mode_of(entry, workshop), entry.asked
     precision = workshop.recipe_of(entry).training.precision
-    own = [asked.steps, asked.start, asked.guidance] if asked != Asked(asked.mode) else []
+    own = [asked.steps, asked.start, asked.guidance, entry.retrieval] if entry.kind == TRIAL else []
     identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw, precision, *own])
     pipe = LoadedWhenAsked(lambda: workshop.load(entry), precision)
     system = TrainedSystem(
@@ -148,7 +148,7 @@ def mode_of(entry: Entry, workshop: Workshop) -> str:
 
 def steps_of(entry: Entry, workshop: Workshop, sampling: Sampling) -> int | None:
     """Denoising steps; None: the model's own number, or none at all."""
-    return (entry.asked.steps or sampling.steps) if mode_of(entry, workshop) == "sample" else None
+    return None if mode_of(entry, workshop) == "mean" else entry.asked.steps or sampling.steps
 
 
 def note_of(entry: Entry, workshop: Workshop) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,22 @@ from ..evaluation.pools import Retrieval
 from ..model.config import PostOpConfig, config_from_mapping
 from ..model.settings import overlay
 from ..training.config import TrainingConfig
-from .entries import SHIPPED_KEY, STRUCTURE_PARTS, TRIAL, Asked, Entry
+from .entries import ENTRIES, SHIPPED_KEY, TRIAL, Asked, Entry
 
 _PARTS = ("model", "training", "asked")
 _RETRIEVAL = {"guided": Retrieval.GUIDED, "slices": Retrieval.SLICES, "random": Retrieval.RANDOM}
-_OF_IMAGE = (("denoiser", 1.0),)
-_OF_KL = (("autoencoder", 0.25), ("denoiser", 0.75))
+_OF_THE_BUDGET = ("steps", "part")
+
+
+class _NoNameTwice(yaml.SafeLoader):
+    """Plain YAML, but a name that stands there twice is an error: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise yaml.constructor.ConstructorError(None, None, f"the name '{twice}' stands there twice")
+        return super().construct_mapping(node, deep)
 
 
 @dataclass(frozen=True)
@@ -52,17 +62,19 @@ class Changes:
         return overlay(training, self.training, "training.")
 
 
-def read_trials(path: Path, shipped: PostOpConfig, training: TrainingConfig) -> list[Entry]:
+def read_trials(path: Path, shipped: PostOpConfig, training: TrainingConfig, rows: Collection[str] = ()) -> list[Entry]:
     """The trials of a YAML file as entries of the benchmark; ``shipped`` and ``training``: what they change.
 
-    Raises ``InputError`` for a file that cannot be read, an unknown setting, or one that does not fit.
+    Raises ``InputError`` for a file that cannot be read, an unknown setting or one that does not fit, and a name that
+    another of the benchmark's ``rows`` has.
     """
-    return [_entry(path, str(name), said, shipped, training) for name, said in _document(path).items()]
+    taken = {*(entry.title for entry in ENTRIES), *rows}
+    return [_entry(path, str(name), said, shipped, training, taken) for name, said in _document(path).items()]
 
 
 def _document(path: Path) -> Mapping[Any, Any]:
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = yaml.load(Path(path).read_text(encoding="utf-8"), _NoNameTwice)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} could not be read as a list of trials ({error}).") from error
     if not isinstance(document, dict) or not document:
@@ -70,25 +82,30 @@ def _document(path: Path) -> Mapping[Any, Any]:
     return document
 
 
-def _entry(path: Path, name: str, said: Any, shipped: PostOpConfig, training: TrainingConfig) -> Entry:
+def _entry(
+    path: Path, name: str, said: Any, shipped: PostOpConfig, training: TrainingConfig, taken: Collection[str]
+) -> Entry:
     said = said or {}
     if not isinstance(said, dict) or not all(isinstance(part, dict) for part in said.values()):
         raise InputError(f"The trial '{name}' of {path} must hold sections: {', '.join(_PARTS)}.")
     unknown = sorted(set(said) - set(_PARTS))
     if unknown:
         raise InputError(f"The trial '{name}' of {path} has a section '{unknown[0]}'. Known: {', '.join(_PARTS)}.")
+    if "|" in name or name in taken:
+        raise InputError(f"The trial '{name}' of {path} cannot be called so: a row has that name, or it holds a '|'.")
     changes = Changes(said.get("model", {}), said.get("training", {}))
+    if fixed := [setting for setting in _OF_THE_BUDGET if setting in changes.training]:
+        raise InputError(f"The trial '{name}' of {path} sets training.{fixed[0]}, which the budget decides.")
     asked = dict(said.get("asked", {}))
     retrieval = asked.pop("retrieval", "guided")
     if retrieval not in _RETRIEVAL:
         raise InputError(f"The trial '{name}' asks for retrieval {retrieval!r}; choose: {', '.join(_RETRIEVAL)}.")
     try:
-        model = changes.of_model(shipped)
+        changes.of_model(shipped)
         changes.of_training(training)
         wanted = overlay(Asked(mode="mean"), asked, "asked.")
     except InputError as error:
         raise InputError(f"The trial '{name}' of {path}: {error}") from error
-    image_parts = _OF_KL if model.autoencoder.kind == "kl" else _OF_IMAGE
     return Entry(
         key=changes.key,
         title=name,
@@ -97,7 +114,6 @@ def _entry(path: Path, name: str, said: Any, shipped: PostOpConfig, training: Tr
         retrieval=_RETRIEVAL[retrieval],
         form=changes.of_model,
         tuning=changes.of_training,
-        parts=STRUCTURE_PARTS if model.target == "structure" else image_parts,
         asked=wanted,
         changes=json.dumps(said, sort_keys=True).replace('"', ""),
     )

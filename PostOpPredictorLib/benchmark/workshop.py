@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from ..atomic_files import whole_file
+from ..cases.folder_lock import only_writer
 from ..errors import InputError
 from ..model.autoencoder import GreyAutoencoderKL, PixelPatches
 from ..model.config import PostOpConfig, config_from_mapping
@@ -64,17 +66,23 @@ class Workshop:
         return Recipe(model, training)
 
     def parts_of(self, entry: Entry) -> list[tuple[str, float]]:
-        """The parts to train with their share of the budget; an image model has no renderer."""
-        if entry.kind == SHIPPED and self.recipe_of(entry).model.target == "image":
+        """The parts to train, one after the other, with their share of the budget.
+
+        Our shipped form and its trials have a renderer for structure, and a KL autoencoder of their own.
+        """
+        if _shares_networks(entry):
             return [("denoiser", 1.0)]
-        return list(entry.parts)
+        model = self.recipe_of(entry).model
+        before = [("autoencoder", 0.25)] if model.autoencoder.kind == "kl" else []
+        after = [("renderer", 0.25)] if model.target == "structure" else []
+        return [*before, ("denoiser", 1.0 - sum(share for _, share in before + after)), *after]
 
     def model_folder(self, entry: Entry) -> Path:
         """Where its trained model is, or will be."""
         return self.folder / entry.key / "model"
 
     def steps_done(self, entry: Entry) -> dict[str, int]:
-        """Part -> steps it was trained for."""
+        """Part -> steps it was trained for; without those of the autoencoder that several share."""
         return {part: _done(self.folder / entry.key, part) or 0 for part, _ in self.parts_of(entry)}
 
     def load(self, entry: Entry) -> Any:
@@ -96,15 +104,20 @@ class Workshop:
         """
         run = self.folder / entry.key
         for part, share in self.parts_of(entry):
-            if _done(run, part) is not None:
-                continue
-            make = self._maker(entry, part)
-            steps = self._steps(entry, self.budget.share(share), run, part, make)
-            training = _for_steps(self._training(entry, part), steps)
-            progress.log(f"{entry.title}: {part}, {steps} steps")
-            make(training, run).train(progress)
-            with whole_file(run / f"done-{part}.json") as temporary:
-                temporary.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
+            with _in_turn(run, part) as waits:
+                if not waits:
+                    continue
+                make = self._maker(entry, part)
+                steps = self._steps(entry, self.budget.share(share), run, part, make)
+                training = _for_steps(self._training(entry, part), steps)
+                progress.log(f"{entry.title}: {part}, {steps} steps")
+                make(training, run).train(progress)
+                _write_done(run, part, steps)
+
+    @property
+    def autoencoder_steps(self) -> int | None:
+        """Steps of the shared autoencoder; None where there is none."""
+        return _done(self.folder / "autoencoder", "autoencoder") if self._needs_autoencoder else None
 
     def train_autoencoder(self, entries: Sequence[Entry], progress: Progress) -> None:
         """A KL autoencoder without published weights is trained once, for all of ``entries`` that do not have their
@@ -112,17 +125,16 @@ class Workshop:
         if not self._needs_autoencoder or not any(_shares_networks(entry) for entry in entries):
             return
         run = self.folder / "autoencoder"
-        if _done(run, "autoencoder") is not None:
-            return
         base = dataclasses.replace(self.recipe.training, part="autoencoder", medsam="")
 
         def make(training: TrainingConfig, folder: Path) -> Trainer:
             return Trainer(paper_form(self.recipe.model), training, self.slices, folder, device=self.device)
 
-        steps = self.budget.steps_in(run, lambda count, folder: make(_for_steps(base, count), folder))
-        make(_for_steps(base, steps), run).train(progress)
-        with whole_file(run / "done-autoencoder.json") as temporary:
-            temporary.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
+        with _in_turn(run, "autoencoder") as waits:
+            if waits:
+                steps = self.budget.steps_in(run, lambda count, folder: make(_for_steps(base, count), folder))
+                make(_for_steps(base, steps), run).train(progress)
+                _write_done(run, "autoencoder", steps)
 
     @property
     def _needs_autoencoder(self) -> bool:
@@ -212,6 +224,22 @@ def _for_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
     return dataclasses.replace(
         training, steps=steps, sheet_every=steps + 1, warmup_steps=min(training.warmup_steps, steps // 4)
     )
+
+
+@contextlib.contextmanager
+def _in_turn(run: Path, part: str) -> Iterator[bool]:
+    """Whether ``part`` is still to be trained, after waiting for another process that trains in the same folder."""
+    if _done(run, part) is not None:
+        yield False
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    with only_writer(run):
+        yield _done(run, part) is None
+
+
+def _write_done(run: Path, part: str, steps: int) -> None:
+    with whole_file(run / f"done-{part}.json") as temporary:
+        temporary.write_text(json.dumps({"steps": steps}) + "\n", encoding="utf-8")
 
 
 def _done(run: Path, part: str) -> int | None:

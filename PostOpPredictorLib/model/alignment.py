@@ -21,6 +21,12 @@ def with_aligned_instruction(triplets: TripletBatch) -> TripletBatch:
     The scale is held between a half and two; where either core has less than 20 pixels the instruction stays as it is.
     Needs whole slices: what lies beyond a crop cannot be moved into it.
     """
+    # A grid in bfloat16 would be half a pixel off.
+    with torch.autocast(triplets.query_pre.device.type, enabled=False):
+        return _aligned(triplets)
+
+
+def _aligned(triplets: TripletBatch) -> TripletBatch:
     query, shown = (
         label_mask(tumour, CORE_LABELS)[:, 0] for tumour in (triplets.query_tumour, triplets.instruction_tumour)
     )

@@ -35,7 +35,8 @@ def stacked_condition(
     """Everything on channels at latent resolution: latents of Q_pre, Q_comp, I_pre, I_post; masks; MNI position.
 
     Where ``config`` says so: the planned resection among the masks, and whether there is one; the days since surgery
-    and of the instruction; whether the instruction is of the own institution; the query's slices below and above.
+    and of the instruction; whether the instruction is of the own institution; before these the query's slices below and
+    above.
     Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel
     meets the instruction's pixel of the same MNI place.
     """
@@ -71,7 +72,7 @@ def stacked_condition(
         scans, cores = triplets.query_beside.split(2, dim=1)
         beside = [*autoencoder.to_latents(scans.flatten(0, 1)[:, None]).unflatten(0, (len(triplets), 2)).unbind(1)]
         beside.append(_cells(cores, height, width))
-    return torch.cat([*latents, cells, _coordinates(triplets, factor), *constants, *beside], dim=1)
+    return torch.cat([*latents, cells, _coordinates(triplets, factor), *beside, *constants], dim=1)
 
 
 def _cells(masks: Tensor, height: int, width: int) -> Tensor:

@@ -32,6 +32,7 @@ from .triplet import TripletBatch
 from .weights import MAX_SHARD, verify, write_checksums
 
 MODES = ("mean", "sample", "average")
+STARTS = ("noise", "composite")
 EMBEDDINGS = "POSTOP_EMBEDDINGS"
 
 
@@ -166,8 +167,8 @@ class PostOpPipeline(DiffusionPipeline):
         """
         if mode not in MODES:
             raise InputError(f"There is no mode '{mode}'; choose one of: {', '.join(MODES)}.")
-        if start not in ("noise", "composite"):
-            raise InputError(f"A prediction cannot start from '{start}'; choose 'noise' or 'composite'.")
+        if start not in STARTS:
+            raise InputError(f"A prediction cannot start from '{start}'; choose one of: {', '.join(STARTS)}.")
         triplets, place = self._placed(triplets)
         guidance = self.config_tree.guidance if guidance is None else guidance
         if mode == "mean":
@@ -215,7 +216,9 @@ class PostOpPipeline(DiffusionPipeline):
     @torch.no_grad()
     def render(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
         """The image (B, 1, y, x) of ``outcome_probability`` (B, 6, y, x), made crisp, and ``shift_mm`` (B, 3, y, x)."""
-        triplets = triplets.to(self.unet.device)
+        return self._drawn(self._shown(triplets.to(self.unet.device)), outcome_probability, shift_mm)
+
+    def _drawn(self, triplets: TripletBatch, outcome_probability: Tensor, shift_mm: Tensor) -> Tensor:
         structure = Structure(crisp(outcome_probability.to(self.unet.device)), shift_mm.to(self.unet.device))
         return self.renderer.render(triplets, structure)
 
@@ -231,15 +234,17 @@ class PostOpPipeline(DiffusionPipeline):
     def _placed(self, triplets: TripletBatch) -> tuple[TripletBatch, Placement]:
         """The slices as the networks see them, on the panel, and their place there."""
         place = Placement.of(self.config_tree.panel, triplets.query_pre)
-        placed = place.pad_triplets(triplets.to(self.unet.device))
-        return (with_aligned_instruction(placed) if self.config_tree.align_instruction else placed), place
+        return self._shown(place.pad_triplets(triplets.to(self.unet.device))), place
+
+    def _shown(self, triplets: TripletBatch) -> TripletBatch:
+        return with_aligned_instruction(triplets) if self.config_tree.align_instruction else triplets
 
     def _finish(self, triplets: TripletBatch, target: Tensor, draw: bool) -> PredictedSlices:
         if self.config_tree.target == "image":
             return PredictedSlices(self.denoiser.to_image(target) * triplets.query_brain)
         structure = within(decode_structure(target), triplets.query_brain)
         black = torch.zeros_like(triplets.query_pre)
-        image = self.render(triplets, structure.outcome, structure.shift_mm) if draw else black
+        image = self._drawn(triplets, structure.outcome, structure.shift_mm) if draw else black
         return PredictedSlices(image, structure.outcome, structure.shift_mm)
 
     def _composite_start(self, triplets: TripletBatch) -> Tensor:

@@ -27,7 +27,7 @@ class TripletBatch:
     ``days`` (B,) since surgery of the slice that is wanted, where ``has_days`` (B,) bool; ``shown_days`` (B,) of
     the instruction's. ``own_institution`` (B,) bool: whether the instruction was operated where the query will be.
     ``query_beside`` (B, 4, y, x): the query's scan one slice below and above, and its tumour core there (0 or 1); the
-    slice itself where there is no other.
+    slice itself where there is no other (in training also at the outermost prepared slices).
     """
 
     query_pre: Tensor

@@ -107,9 +107,22 @@ class PreparedSlices:
             raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
 
     def shown_to(self, model: PostOpConfig) -> Self:
-        """The same slices as ``model`` wants to see them: precedents aligned, the slices beside the query's read."""
+        """The same slices as ``model`` wants to see them: precedents aligned, the slices beside the query's read.
+
+        Raises ``InputError`` where slices beside are wanted and not every slice was prepared.
+        """
+        if model.neighbour_slices and self.metadata.get("version", {}).get("slice_step", 1) != 1:
+            raise InputError(
+                "The model sees the slices beside each, but not every slice was prepared. Prepare them all."
+            )
         view = copy.copy(self)
         view.aligned, view.beside = model.align_instruction, model.neighbour_slices
+        return view
+
+    def unaligned(self) -> Self:
+        """The same with precedents as they lie, for a pipeline, which aligns them itself."""
+        view = copy.copy(self)
+        view.aligned = False
         return view
 
     @property

@@ -103,8 +103,6 @@ class Trainer:
         except (Cancelled, KeyboardInterrupt):
             self.save()
             raise
-        if self.training.part == "autoencoder":
-            self._fit_latent_scale()
         self.save()
         self._sheet()
         self.processes.wait()
@@ -144,6 +142,8 @@ class Trainer:
 
     def _save_model(self) -> None:
         with self._averaged_weights():
+            if self.training.part == "autoencoder":
+                self._fit_latent_scale()
             self.pipeline.save(self.run / "model", replace=True)
 
     def _validate(self, validation: Validation, progress: Progress) -> None:
@@ -164,10 +164,8 @@ class Trainer:
         rows = self.slices.rows("train", sequence=sequence)
         rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), _SLICES_FOR_SCALE)).long()]
         whole = self.slices.batch(rows, rows, sequence, 0, torch.Generator())
-        with self._averaged_weights():
-            self.pipeline.autoencoder.fit_scale(
-                whole.on_panel(self.pipeline.config_tree.panel).query_post.to(self.device)
-            )
+        images = whole.on_panel(self.pipeline.config_tree.panel).query_post
+        self.pipeline.autoencoder.fit_scale(images.to(self.device))
 
     def _pipeline(self, model: PostOpConfig) -> PostOpPipeline:
         torch.manual_seed(self.training.seed)
@@ -314,7 +312,7 @@ class Trainer:
             return
         path = self.run / f"sheet-{self.training.part}-{self.step:06d}.png"
         with self._averaged_weights():
-            write_contact_sheet(self.pipeline, self.slices, path)
+            write_contact_sheet(self.pipeline, self.slices.unaligned(), path)
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Iterator[None]:

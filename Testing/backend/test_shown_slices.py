@@ -119,7 +119,35 @@ def test_a_prediction_shows_the_slices_below_and_above() -> None:
         assert np.array_equal(batch.query_beside[number], np.stack([pre[below], pre[above], *cores]))
 
 
-def test_the_neighbours_stand_on_channels_of_their_own_and_last() -> None:
+def test_alignment_is_exact_in_half_precision_too() -> None:
+    triplets = pair(disc(20, 40, 12), disc(44, 22, 8))
+    exact = with_aligned_instruction(triplets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(with_aligned_instruction(triplets).instruction_post, exact.instruction_post)
+
+
+def test_what_is_rendered_follows_the_aligned_precedent() -> None:
+    model = a_pipeline(align_instruction=True)
+    triplets = some_triplets(2)
+    shown = with_aligned_instruction(triplets)
+    structure = model(triplets)
+    assert structure.outcome_probability is not None and structure.shift_mm is not None
+    args = (structure.outcome_probability, structure.shift_mm)
+    plain = a_pipeline()
+    plain.renderer.load_state_dict(model.renderer.state_dict())
+    assert torch.equal(model.render(triplets, *args), plain.render(shown, *args))
+    assert torch.allclose(model.render(triplets, *args), structure.image), "as when it is drawn at once"
+
+
+def test_neighbours_of_slices_that_were_not_all_prepared_are_refused(tmp_path: Path) -> None:
+    prepared = PreparedSlices(write_prepared(tmp_path / "slices.safetensors"))
+    prepared.metadata["version"] = {"slice_step": 2}
+    with pytest.raises(InputError, match="not every slice was prepared"):
+        prepared.shown_to(tiny_config(neighbour_slices=True))
+    assert prepared.shown_to(tiny_config()).beside is False
+
+
+def test_the_neighbours_stand_on_channels_of_their_own_before_the_conditions_that_models_grow_by() -> None:
     triplets = some_triplets(2)
     autoencoder = a_pipeline().autoencoder
     plain, more = tiny_config(), tiny_config(neighbour_slices=True)
@@ -130,6 +158,8 @@ def test_the_neighbours_stand_on_channels_of_their_own_and_last() -> None:
     changed = dataclasses.replace(triplets, query_beside=triplets.query_beside.flip(1))
     again = stacked_condition(changed, autoencoder, 4, more)
     assert torch.equal(again[:, : without.shape[1]], without) and not torch.equal(again, with_them)
+    timed = stacked_condition(triplets, autoencoder, 4, tiny_config(neighbour_slices=True, time=True))
+    assert torch.equal(timed[:, : with_them.shape[1]], with_them)
     assert a_pipeline(neighbour_slices=True)(triplets).image.isfinite().all()
 
 

@@ -196,8 +196,12 @@ def test_a_damaged_state_is_a_sentence(tmp_path: Path, slices: PreparedSlices, n
         a_trainer(tmp_path, slices)
 
 
-def test_the_latents_of_a_trained_autoencoder_have_unit_scale(tmp_path: Path, slices: PreparedSlices) -> None:
-    trainer = a_trainer(tmp_path, slices, MODELS["autoencoder"], part="autoencoder", steps=2)
+@pytest.mark.parametrize("validate_every", [0, 1])
+def test_the_latents_of_a_trained_autoencoder_have_unit_scale(
+    tmp_path: Path, slices: PreparedSlices, validate_every: int
+) -> None:
+    changes = {"part": "autoencoder", "steps": 2, "validate_every": validate_every}
+    trainer = a_trainer(tmp_path, slices, MODELS["autoencoder"], **changes)
     images = slices.arrays["post_T1w"][slices.rows("train")][:, None].float() / 255
     with torch.no_grad():
         before = float(trainer.pipeline.autoencoder.to_latents(images).std())

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import yaml
 from synthetic_cases import box, made_up_case
-from tiny_models import tiny_config
+from tiny_models import tiny_config, write_prepared
 
+from PostOpPredictorLib.benchmark.budget import Budget
+from PostOpPredictorLib.benchmark.entries import chosen_entries
 from PostOpPredictorLib.benchmark.run import BenchmarkRequest, benchmark
 from PostOpPredictorLib.benchmark.trials import read_trials
+from PostOpPredictorLib.benchmark.workshop import Recipe, Workshop
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.errors import InputError
 from PostOpPredictorLib.model.config import config_from_yaml
@@ -21,6 +24,7 @@ from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.training.config import TrainingConfig, training_from_yaml
 from PostOpPredictorLib.training.prepare import prepare_slices
+from PostOpPredictorLib.training.slices import PreparedSlices
 
 CONFIGURATIONS = Path(__file__).parents[2] / "Resources" / "configurations"
 TRIALS = """
@@ -46,8 +50,7 @@ def test_the_shipped_list_fits_the_shipped_forms() -> None:
         assert len(entries) >= 10
         for entry in entries:
             assert entry.asked.mode in ("mean", "sample") and entry.tables == (3,)
-            model = entry.form(config_from_yaml(config))
-            assert [part for part, _ in entry.parts][-1] == ("renderer" if model.target == "structure" else "denoiser")
+            assert entry.form(config_from_yaml(config)) and entry.changes
 
 
 @pytest.mark.parametrize(
@@ -62,11 +65,32 @@ def test_the_shipped_list_fits_the_shipped_forms() -> None:
         ("a: {asked: {retrieval: magic}}", "retrieval 'magic'"),
         ("a: {asked: {modus: mean}}", "'a'.*modus"),
         ("a: [", "could not be read"),
+        ("a: {asked: {mode: banana}}", "'a'.*banana"),
+        ("a: {asked: {start: anywhere}}", "'a'.*anywhere"),
+        ("a: {asked: {steps: 0}}", "'a'.*at least 1"),
+        ("a: {training: {steps: 100}}", "'a'.*the budget decides"),
+        ("DDPM: {}", "'DDPM'.*cannot be called so"),
+        ("copy of pre-op: {}", "cannot be called so"),
+        ("a|b: {}", "cannot be called so"),
+        ("a: {}\na: {model: {target: image}}", "'a' stands there twice"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused_with_the_trials_name(tmp_path: Path, text: str, match: str) -> None:
     with pytest.raises(InputError, match=match):
-        read_trials(listed(tmp_path, text), tiny_config(), TrainingConfig())
+        read_trials(listed(tmp_path, text), tiny_config(), TrainingConfig(), ["copy of pre-op"])
+
+
+def test_our_own_form_trains_all_that_it_draws_with(tmp_path: Path) -> None:
+    kl = {"autoencoder": {"kind": "kl"}}
+    text = yaml.safe_dump({"a": {"model": {"target": "image"}}, "b": {"model": kl}, "c": {"asked": {"steps": 3}}})
+    recipe = Recipe(tiny_config(), TrainingConfig())
+    prepared = PreparedSlices(write_prepared(tmp_path / "slices.safetensors"))
+    shop = Workshop(recipe, recipe, prepared, Budget(steps=8), tmp_path)
+    image, learned, asked = read_trials(listed(tmp_path, text), tiny_config(), TrainingConfig())
+    assert shop.parts_of(image) == [("denoiser", 1.0)]
+    assert shop.parts_of(learned) == [("autoencoder", 0.25), ("denoiser", 0.5), ("renderer", 0.25)]
+    (ours,) = chosen_entries(["ours"])
+    assert shop.parts_of(asked) == shop.parts_of(ours) == [("denoiser", 0.75), ("renderer", 0.25)]
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +149,7 @@ def test_every_trial_is_trained_once_measured_and_shown(
     }
     again = benchmark(request, SilentProgress())
     assert Path(again["markdown"]).read_text(encoding="utf-8") == page, "nothing is trained or measured twice"
+    listed(tmp_path, TRIALS.replace("retrieval: slices", "retrieval: guided"))
+    changed = json.loads(Path(benchmark(request, SilentProgress())["json"]).read_text(encoding="utf-8"))
+    rows = {row["title"]: row["mean_over_patients"]["ssim_peri"]["mean"] for row in changed["cohorts"][0]["rows"]}
+    assert rows["each slice its own"] == rows["ours (shipped form)"] != ssim["each slice its own"]

@@ -92,7 +92,15 @@ class Baseline(nn.Module):
     def settings_of(config: PostOpConfig) -> PostOpConfig:
         """``config``'s networks as a plain image diffusion that predicts noise, in 50 DDIM steps."""
         return dataclasses.replace(
-            config, target="image", layout="stacked", noised="target", prediction_type="epsilon", steps=50, plan=False
+            config,
+            target="image",
+            layout="stacked",
+            noised="target",
+            prediction_type="epsilon",
+            steps=50,
+            plan=False,
+            align_instruction=False,
+            neighbour_slices=False,
         )
 
     def channels(self) -> tuple[int, int]:
