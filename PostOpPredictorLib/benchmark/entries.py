@@ -24,18 +24,7 @@ BASELINE, ABLATION, PAPER, SHIPPED, TRIAL = "baseline", "ablation", "paper", "ou
 
 def paper_form(config: PostOpConfig) -> PostOpConfig:
     """``config``'s networks as the paper uses them: 2 x 2 grid, noise prediction, 50 DDIM steps, guidance 2."""
-    return dataclasses.replace(
-        config,
-        target="image",
-        layout="grid",
-        noised="target",
-        prediction_type="epsilon",
-        guidance=2.0,
-        steps=50,
-        plan=False,
-        align_instruction=False,
-        neighbour_slices=False,
-    )
+    return dataclasses.replace(Baseline.settings_of(config), layout="grid", guidance=2.0)
 
 
 def without_seg(config: PostOpConfig) -> PostOpConfig:

@@ -90,7 +90,8 @@ class Baseline(nn.Module):
 
     @staticmethod
     def settings_of(config: PostOpConfig) -> PostOpConfig:
-        """``config``'s networks as a plain image diffusion that predicts noise, in 50 DDIM steps."""
+        """``config``'s networks as a plain image diffusion that predicts noise, in 50 DDIM steps, without what our own
+        form adds."""
         return dataclasses.replace(
             config,
             target="image",
@@ -99,6 +100,8 @@ class Baseline(nn.Module):
             prediction_type="epsilon",
             steps=50,
             plan=False,
+            time=False,
+            institution=False,
             align_instruction=False,
             neighbour_slices=False,
         )
