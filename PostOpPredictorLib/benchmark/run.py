@@ -170,7 +170,9 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
     )
     shipped = _recipe(request.ours or request.config, request.sequence)
     if request.ours is None and recipe.model.target != "structure":
-        raise InputError(f"{request.config} draws images. Name the configuration of our shipped form with --ours.")
+        raise InputError(
+            f"{request.config} draws images; our shipped form does not. Name its configuration with --ours."
+        )
     device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     return Workshop(recipe, shipped, slices, Budget.parse(request.budget), request.out / "rows", device)
 
