@@ -86,6 +86,7 @@ class PostOpConfig:
     in training with its own ``_dropout``. ``institution``: it is told whether the precedent is of the own institution.
     ``align_instruction``: the precedent is laid onto the query by their tumours, see ``model/alignment.py``.
     ``neighbour_slices``: the slices below and above the query's are seen, too.
+    ``tissue_shift``: False teaches that tissue stays where it was (a trial of what the shift is worth).
     ``sequences``: those that it was trained on; others are drawn with a warning.
     """
 
@@ -104,6 +105,7 @@ class PostOpConfig:
     institution: bool = False
     align_instruction: bool = False
     neighbour_slices: bool = False
+    tissue_shift: bool = True
     sequences: tuple[str, ...] = ("T1w", "T1wCE")
     guidance: float = 1.0
     steps: int = 10

@@ -105,6 +105,7 @@ def _shape_of(config: PostOpConfig) -> dict[str, Any]:
         "time",
         "time_dropout",
         "institution",
+        "align_instruction",
         "plan_dropout",
         "condition_dropout",
         "guidance",

@@ -26,6 +26,7 @@ class TrainingConfig:
     ``outside_weight``: loss weight away from the lesion, 1 inside.
     ``neighbours``: the instruction is drawn from that many most similar slices; ``elsewhere_share`` of the instructions
     are of another institution, so that the model learns what such a precedent is worth.
+    ``mirrored_share``: share of the slices that are turned left for right, with their precedents.
     ``validate_every`` so many steps the averaged weights are measured on ``validation_slices`` of the validation
     patients, and ``model/`` holds the best of them so far; 0 keeps the last ones.
     ``start_from``: a model folder whose weights a new run begins with, "" = random weights.
@@ -41,6 +42,7 @@ class TrainingConfig:
     crop: int = 64
     neighbours: int = 15
     elsewhere_share: float = 0.0
+    mirrored_share: float = 0.0
     validate_every: int = 0
     validation_slices: int = 192
     start_from: str = ""
@@ -72,8 +74,9 @@ class TrainingConfig:
             )
         if not 0 <= self.ema_decay < 1:
             raise InputError(f"The setting 'ema_decay' is {self.ema_decay}; give 0 (no average) to below 1.")
-        if not 0 <= self.elsewhere_share <= 1:
-            raise InputError(f"The setting 'elsewhere_share' is {self.elsewhere_share}; give 0 to 1.")
+        for name in ("elsewhere_share", "mirrored_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"The setting '{name}' is {getattr(self, name)}; give 0 to 1.")
         if self.validate_every < 0:
             raise InputError(f"The setting 'validate_every' is {self.validate_every}; give 0 (never) or more.")
         for name in (

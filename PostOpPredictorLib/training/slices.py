@@ -88,6 +88,7 @@ class PreparedSlices:
 
     aligned = False
     beside = False
+    still = False
 
     def __init__(self, path: Path) -> None:
         """Raises ``InputError`` when the file is missing, damaged, or not made by 'postop library prepare'."""
@@ -107,7 +108,7 @@ class PreparedSlices:
             raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
 
     def shown_to(self, model: PostOpConfig) -> Self:
-        """The same slices as ``model`` wants to see them: precedents aligned, the slices beside the query's read.
+        """The same slices as ``model`` wants to see them: precedents aligned, slices beside read, nothing shifted.
 
         Raises ``InputError`` where slices beside are wanted and not every slice was prepared.
         """
@@ -117,6 +118,7 @@ class PreparedSlices:
             )
         view = copy.copy(self)
         view.aligned, view.beside = model.align_instruction, model.neighbour_slices
+        view.still = not model.tissue_shift
         return view
 
     def unaligned(self) -> Self:
@@ -144,16 +146,28 @@ class PreparedSlices:
         return chosen.nonzero()[:, 0]
 
     def batch(
-        self, rows: Tensor, instruction: Tensor, sequence: str, crop: int, generator: torch.Generator
+        self,
+        rows: Tensor,
+        instruction: Tensor,
+        sequence: str,
+        crop: int,
+        generator: torch.Generator,
+        *,
+        mirrored: Tensor | None = None,
     ) -> TrainingBatch:
         """Slices ``rows`` with the slices ``instruction`` as precedents, cropped around the tumour if ``crop`` > 0.
 
-        An ``instruction`` of -1 is "no similar case".
+        An ``instruction`` of -1 is "no similar case". ``mirrored`` (B,) bool: which are turned left for right, each
+        with its precedent; the grid's middle is that of MNI space.
         """
         whole = self._triplets(rows, instruction, sequence)
         post = self._image(f"post_{sequence}", rows)
         outcome = self.arrays["outcome"][rows]
-        shift = self.arrays["shift"][rows].float() / 10
+        shift = self.arrays["shift"][rows].float() / 10 * (not self.still)
+        if mirrored is not None:
+            turn = _Mirror(mirrored)
+            whole = replace(whole, **{name: turn(getattr(whole, name)) for name in _TRIPLET_ARRAYS})
+            post, outcome, shift = turn(post), turn(outcome), turn.shift(shift)
         lesion = _near(label_mask(whole.query_tumour, CORE_LABELS) + (outcome > 0)[:, None].float())
         known = self.arrays["shift_known"][rows] > 0
         if not crop:
@@ -253,6 +267,23 @@ class _Cutter:
         side = self.side // shrink
         boxes = (self.corners // shrink).tolist()
         return torch.stack([image[..., y : y + side, x : x + side] for image, (y, x) in zip(array, boxes, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Mirror:
+    """Turns the ``chosen`` (B,) slices left for right."""
+
+    chosen: Tensor
+
+    def __call__(self, array: Tensor) -> Tensor:
+        """Of images, masks and labels (B, ..., y, x)."""
+        return torch.where(self.chosen.view(-1, *[1] * (array.ndim - 1)), array.flip(-1), array)
+
+    def shift(self, shift: Tensor) -> Tensor:
+        """Of displacements (B, 3, y, x), whose first channel runs from left to right."""
+        sign = torch.ones(len(shift), 3, 1, 1)
+        sign[self.chosen, 0] = -1
+        return self(shift) * sign
 
 
 def _corners(mask: Tensor, crop: int, generator: torch.Generator) -> Tensor:

@@ -278,7 +278,9 @@ class Trainer:
             sequence=sequence,
             elsewhere=self.training.elsewhere_share,
         )
-        return self.slices.batch(rows, instruction, sequence, self.training.crop, generator)
+        share = self.training.mirrored_share
+        mirrored = torch.rand(size, generator=generator) < share if share else None
+        return self.slices.batch(rows, instruction, sequence, self.training.crop, generator, mirrored=mirrored)
 
     def _draw_sequence(self, generator: torch.Generator) -> str:
         """The one to train on, or one of those in the file, each as often as it is there."""

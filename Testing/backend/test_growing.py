@@ -42,6 +42,15 @@ def test_a_grown_model_answers_as_before_until_it_learns_what_is_new() -> None:
     assert not torch.allclose(after(triplets).image, after(other).image, atol=1e-5), "the new channels are read"
 
 
+def test_a_model_may_learn_on_with_precedents_laid_onto_the_query() -> None:
+    before = a_pipeline()
+    after = grown(before, tiny_config(align_instruction=True))
+    assert after.config_tree.align_instruction
+    for old, new in zip(before.networks, after.networks, strict=True):
+        for name, weights in old.state_dict().items():
+            assert torch.equal(new.state_dict()[name], weights), name
+
+
 def test_a_model_of_another_shape_is_no_start() -> None:
     with pytest.raises(InputError, match="another 'plan'"):
         grown(a_pipeline(), tiny_config(plan=True))

@@ -96,6 +96,14 @@ def test_training_aligns_before_it_crops(tmp_path: Path) -> None:
     assert torch.equal(a_batch(prepared).whole.instruction_post, a_batch(prepared, crop=0).triplets.instruction_post)
 
 
+def test_a_model_without_tissue_shift_is_taught_that_nothing_moves(tmp_path: Path) -> None:
+    prepared = PreparedSlices(write_prepared(tmp_path / "slices.safetensors"))
+    still = a_batch(prepared.shown_to(tiny_config(tissue_shift=False)), crop=0)
+    moving = a_batch(prepared.shown_to(tiny_config()), crop=0)
+    assert not still.query_shift.any() and moving.query_shift.any()
+    assert torch.equal(still.query_outcome, moving.query_outcome)
+
+
 def test_the_slices_beside_are_of_the_same_case(tmp_path: Path) -> None:
     prepared = PreparedSlices(write_prepared(tmp_path / "slices.safetensors"))
     seen = prepared.shown_to(tiny_config(neighbour_slices=True))
