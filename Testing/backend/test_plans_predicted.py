@@ -149,6 +149,32 @@ def test_what_is_wrong_at_first_sight_is_told_before_the_long_work(
     assert progress.stages == [""] and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["plan", "spared", "structure"])
+def test_a_mask_of_another_space_or_an_empty_one_is_told_before_the_long_work(
+    what: str, bench: dict[str, Any], structure_file: Path, tmp_path: Path
+) -> None:
+    mask = sitk.ReadImage(str(structure_file))
+    empty, elsewhere = tmp_path / "empty.nii.gz", tmp_path / "elsewhere.nii.gz"
+    sitk.WriteImage(mask * 0, str(empty))
+    mask.SetOrigin((900.0, 0.0, 0.0))
+    sitk.WriteImage(mask, str(elsewhere))
+    asked = {
+        "plan": (lambda file: {"plans": (PlanRequest("wide", mask=file),)}, "the plan 'wide'"),
+        "spared": (
+            lambda file: {"plans": (PlanRequest("wide", margin_mm=0.0, spare=(SpareRequest(file, 1.0),)),)},
+            "structure 1 that the plan 'wide' spares",
+        ),
+        "structure": (lambda file: {"structures": (StructureRequest("tract", file),)}, "the structure 'tract'"),
+    }
+    changes, called = asked[what]
+    for file, sentence in ((empty, "is empty"), (elsewhere, "is in another space")):
+        progress = Recorder()
+        request = PredictionRequest(**bench, out=tmp_path / "out", **changes(file))
+        with pytest.raises(InputError, match=f"{called}.*{sentence}"):
+            predict(request, progress, load=lambda _: KnowsPlans())
+        assert progress.stages == [""] and not (tmp_path / "out").exists()
+
+
 def test_an_earlier_prediction_that_holds_a_plan_is_not_replaced(done: PredictionResult, bench: dict[str, Any]) -> None:
     plan = done.files["plan-1/plan_mni"]
     request = PredictionRequest(**bench, out=done.folder, overwrite=True, plans=(PlanRequest("again", mask=plan),))

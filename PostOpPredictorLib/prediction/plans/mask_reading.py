@@ -56,6 +56,11 @@ def read_structure_mask(path: Path, patient: Patient, called: str) -> DrawnMask:
     return DrawnMask(whole, _share_in(points, patient.brain > 0))
 
 
+def refuse_off_the_scan(path: Path, scan: sitk.Image, called: str) -> None:
+    """Raise ``InputError`` for a mask that cannot be read, is empty or does not lie over ``scan``."""
+    _points_over(_marked(path, called), scan, called)
+
+
 def _marked(path: Path, called: str) -> sitk.Image:
     try:
         labels = read_labels(path)
@@ -69,15 +74,21 @@ def _marked(path: Path, called: str) -> sitk.Image:
 
 def _mni_points(image: sitk.Image, patient: Patient, called: str) -> np.ndarray:
     """MNI points (n, 3) in LPS mm of the marked voxels, which must lie over the patient's scan."""
+    points = _points_over(image, patient.scan, called)
+    to_mni = patient.registration.transform.GetInverse()
+    return points @ linear_part(to_mni).T + np.asarray(to_mni.TransformPoint((0.0, 0.0, 0.0)))
+
+
+def _points_over(image: sitk.Image, scan: sitk.Image, called: str) -> np.ndarray:
+    """The marked voxels as points (n, 3) in LPS mm of the patient's space, most of which must lie over ``scan``."""
     points = _physical(np.argwhere(sitk.GetArrayViewFromImage(image)), image)
-    over = _share_over(points, patient.scan)
+    over = _share_over(points, scan)
     if over < LEAST_OVER_THE_SCAN:
         raise InputError(
             f"Only {over:.0%} of {called} lies over the scan: its mask is in another space. Give a mask that was drawn "
             "on this scan."
         )
-    to_mni = patient.registration.transform.GetInverse()
-    return points @ linear_part(to_mni).T + np.asarray(to_mni.TransformPoint((0.0, 0.0, 0.0)))
+    return points
 
 
 def _physical(zyx: np.ndarray, image: sitk.Image) -> np.ndarray:

@@ -40,6 +40,21 @@ def names_of(requests: Sequence[PlanRequest]) -> list[str]:
     return names
 
 
+def called_plan(name: str) -> str:
+    """The plan in an error sentence."""
+    return f"the plan '{name}'"
+
+
+def called_spared(at: int, plan: str) -> str:
+    """The structure number ``at`` that ``plan`` (as called) spares, in an error sentence."""
+    return f"structure {at} that {plan} spares"
+
+
+def called_structure(name: str) -> str:
+    """A structure that distances are told to, in an error sentence."""
+    return f"the structure '{name}'"
+
+
 def refuse_same(kind: str, names: Sequence[str]) -> None:
     """Raise ``InputError`` when two of ``names`` are the same but for the case of letters."""
     seen: set[str] = set()
@@ -53,7 +68,7 @@ def plan_of(request: PlanRequest, name: str, patient: Patient) -> Plan:
     """Make the mask of ``request``. Raises ``InputError`` for a plan that cannot be followed."""
     space = PatientSpace(patient.registration.transform)
     core = tumour_core(patient.tumour)
-    called = f"the plan '{name}'"
+    called = called_plan(name)
     warnings: list[str] = []
     if request.mask is not None:
         mask, description = _drawn(request, patient, called, warnings), "a drawn resection"
@@ -144,7 +159,7 @@ def _spared(
 ) -> np.ndarray:
     kept = mask.copy()
     for at, one in enumerate(spare, start=1):
-        structure = read_structure_mask(one.mask, patient, f"structure {at} that {called} spares").marked
+        structure = read_structure_mask(one.mask, patient, called_spared(at, called)).marked
         voxels = np.argwhere(kept)
         # From border to border, so half a voxel more than to the voxel's centre.
         least = one.distance_mm + space.half_voxel_mm if one.distance_mm > 0.0 else 0.0

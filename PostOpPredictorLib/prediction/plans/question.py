@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...imaging.volumes import read_volume
 from ...progress import Progress
 from ..asked import Answer, AnswerFile, Asked
 from ..outcome_volume import CAVITY_LABELS
@@ -16,28 +17,44 @@ from ..request import PredictionRequest
 from ..volume_prediction import CasePrediction
 from .eloquent_areas import LABEL
 from .following import carried_back
-from .mask_reading import read_structure_mask
+from .mask_reading import read_structure_mask, refuse_off_the_scan
 from .plan_files import plan_files, plans_table
-from .planned_mask import Plan, names_of, plan_of, refuse_same
+from .planned_mask import Plan, called_plan, called_spared, called_structure, names_of, plan_of, refuse_same
 from .read_out import Structure, read_out_of_plan, read_out_without_plan
 
 LEAST_DICE = 0.8
 
 
 def refuse_unreadable_plans(request: PredictionRequest) -> None:
-    """Raise ``InputError`` for names that occur twice and files that are not there, before the long work begins."""
-    names_of(request.plans)
+    """Raise ``InputError`` for names that occur twice and masks that are not there, empty or not over the scan.
+
+    Before the long work begins; whether a mask lies in the brain or touches the tumour is seen after the alignment.
+    """
     refuse_same("structure", [structure.name for structure in request.structures])
-    for path in masks_of(request):
+    masks = _called_masks(request)
+    for path, _ in masks:
         if not path.exists():
             raise InputError(f"{path} of the plans and structures does not exist. Check the path.")
+    if masks:
+        scan = read_volume(request.pre)
+        for path, called in masks:
+            refuse_off_the_scan(path, scan, called)
 
 
 def masks_of(request: PredictionRequest) -> tuple[Path, ...]:
     """Every file that the plans and structures of ``request`` name."""
-    plans = [plan.mask for plan in request.plans if plan.mask is not None]
-    spared = [spare.mask for plan in request.plans for spare in plan.spare]
-    return (*plans, *spared, *(structure.mask for structure in request.structures))
+    return tuple(path for path, _ in _called_masks(request))
+
+
+def _called_masks(request: PredictionRequest) -> list[tuple[Path, str]]:
+    """The files of the plans, of what they spare and of the structures, each with what an error calls it."""
+    masks = []
+    for plan, name in zip(request.plans, names_of(request.plans), strict=True):
+        called = called_plan(name)
+        if plan.mask is not None:
+            masks.append((plan.mask, called))
+        masks += [(spare.mask, called_spared(at, called)) for at, spare in enumerate(plan.spare, start=1)]
+    return masks + [(structure.mask, called_structure(structure.name)) for structure in request.structures]
 
 
 def answer_without_plan(asked: Asked, progress: Progress) -> Answer | None:
@@ -80,7 +97,7 @@ def answer_plans(asked: Asked, progress: Progress) -> Answer | None:
 def structures_of(request: PredictionRequest, patient: Patient) -> tuple[Structure, ...]:
     """The structures that distances are told to, read. Raises ``InputError``."""
     return tuple(
-        Structure(one.name, read_structure_mask(one.mask, patient, f"the structure '{one.name}'").marked)
+        Structure(one.name, read_structure_mask(one.mask, patient, called_structure(one.name)).marked)
         for one in request.structures
     )
 
