@@ -165,10 +165,10 @@ def _precedentPair(place: int, precedent: PrecedentNodes) -> tuple[ComparePane, 
     )
     after = ComparePane(afterSlot(place, precedent.rank), precedent.post, (precedent.cavity,))
     removed = precedent.attributes.get("eor_percent")
-    if removed is not None:
-        text = _("{percent:.0f} % resected").format(percent=float(removed))
-        after = replace(after, captions=((text, WHITE),))
-    return before, after
+    told = [] if removed is None else [_("{percent:.0f} % resected").format(percent=float(removed))]
+    if precedent.attributes.get("cavity") == "proxy":
+        told.append(_("cavity: a proxy"))
+    return before, replace(after, captions=tuple((text, WHITE) for text in told))
 
 
 def _planPane(nodes: PredictionNodes, column: Column, figures: dict[int, PlanFigures]) -> ComparePane:

@@ -21,12 +21,13 @@ from ..evaluation.evaluate import chosen_cases, finders, measurable, refuse_too_
 from ..evaluation.lpips import load_lpips
 from ..evaluation.measures import CaseMeasures
 from ..evaluation.measuring import Bench
-from ..evaluation.metrics import NOT_AVAILABLE
+from ..evaluation.metrics import not_available
 from ..evaluation.pools import BestPerSlice, BestPrecedent, Retrieval
 from ..evaluation.query_case import QueryCase
 from ..evaluation.report import package_versions
 from ..model.config import config_from_yaml
 from ..model.weights import verify
+from ..prediction.fusion import BRIGHT_FLUID
 from ..prediction.instruction import Instruction
 from ..prediction.triplet_slices import slices_with_tumour, triplet_batch
 from ..prediction.volume_prediction import SLICES_AT_ONCE
@@ -105,6 +106,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     perceptual, lpips_reason = load_lpips(request.lpips_weights)
     workshop = _workshop(request)
     entries = [*chosen_entries(request.systems), *_trials(request, workshop)]
+    _refuse_bright_fluid(request, entries, workshop)
     refuse_another_setting(workshop.folder, _training_setting(request, workshop))
     workshop.train_autoencoder(entries, progress)
     for entry in entries:
@@ -122,7 +124,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
         cohorts,
         setting_in_words(request, workshop, entries, len(bench.cases)),
         _provenance(request, library),
-        {**NOT_AVAILABLE, **({"lpips_full": lpips_reason} if lpips_reason else {})},
+        not_available(lpips_reason, request.stride),
         len(chosen) - len(queries),
     )
     paths = write_benchmark(result, bench, queries, request.out, request.figure_patients)
@@ -155,6 +157,18 @@ def _instructive(library: CaseLibrary, sequence: str) -> list[LibraryCase]:
             f"The library has no training patient with a {sequence} scan to follow. See 'postop library split'."
         )
     return found
+
+
+def _refuse_bright_fluid(request: BenchmarkRequest, entries: Sequence[Entry], workshop: Workshop) -> None:
+    """Raise ``InputError`` before the training, not after it, for a sequence that image models cannot be asked."""
+    if request.sequence not in BRIGHT_FLUID:
+        return
+    for entry in entries:
+        if entry.system is not None or workshop.recipe_of(entry).model.target == "image":
+            raise InputError(
+                f"'{entry.title}' draws images only and its cavity is told by dark fluid, but on {request.sequence} "
+                "fluid is bright. Take a T1-weighted sequence, or '--systems ours' alone."
+            )
 
 
 def _workshop(request: BenchmarkRequest) -> Workshop:
@@ -248,6 +262,7 @@ def _training_setting(request: BenchmarkRequest, workshop: Workshop) -> dict[str
         "budget": workshop.budget.text,
         "configuration": dataclasses.asdict(workshop.recipe),
         "configuration of ours": dataclasses.asdict(workshop.shipped),
+        "the grid is trained on": "whole slices",
     }
     return json.loads(json.dumps(values))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..training.config import TrainingConfig
 from .cost import machine_of
 from .entries import SHIPPED, Entry
 from .trained_rows import mode_of
@@ -21,6 +22,7 @@ def setting_in_words(
     """What was trained and asked how, as the table's first lines: name -> value."""
     model, training = workshop.recipe.model, workshop.recipe.training
     ours = workshop.shipped.model
+    trained = {"the others": training, "our shipped form": workshop.shipped.training}
     steps = {entry.title: workshop.steps_done(entry) for entry in entries}
     if workshop.autoencoder_steps is not None:
         steps["the autoencoder of all but our shipped form"] = {"autoencoder": workshop.autoencoder_steps}
@@ -31,9 +33,15 @@ def setting_in_words(
     return {
         "budget": f"{workshop.budget.text} for each system",
         "steps trained": told,
-        "batch": f"{training.batch_size} slices, crop {training.crop or 'none'}, {training.precision}",
-        "optimiser": f"AdamW, learning rate {training.learning_rate:g}, cosine, weight {training.outside_weight:g} "
-        "away from the lesion",
+        "batch": _each(trained, lambda one: f"{one.batch_size} slices, crop {one.crop or 'none'}, {one.precision}")
+        + "; what draws on the grid sees whole slices",
+        "optimiser": _each(
+            trained,
+            lambda one: (
+                f"AdamW, learning rate {one.learning_rate:g}, cosine, weight {one.outside_weight:g} away from "
+                "the lesion"
+            ),
+        ),
         "training slices": f"{len(workshop.slices.rows('train'))} ({request.sequence})",
         "networks": f"family {model.family}, panel {model.panel} px, U-Net {_plain(model.unet.block_out_channels)}, "
         f"autoencoder {model.autoencoder.kind}, image encoder {model.prompt.image_encoder}",
@@ -49,6 +57,14 @@ def setting_in_words(
         else f"split {request.split}",
         "machine": f"{machine_of(workshop.device)}, {platform.system()}",
     }
+
+
+def _each(trained: Mapping[str, TrainingConfig], tell: Callable[[TrainingConfig], str]) -> str:
+    """What ``tell`` says of each, or once where it is the same of all."""
+    told = {name: tell(training) for name, training in trained.items()}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{name}: {text}" for name, text in told.items())
 
 
 def _shipped_mode(entries: Sequence[Entry], workshop: Workshop) -> tuple[str, ...]:

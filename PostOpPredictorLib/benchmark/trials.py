@@ -23,7 +23,12 @@ from ..training.config import TrainingConfig
 from .entries import ENTRIES, SHIPPED_KEY, TRIAL, Asked, Entry
 
 _PARTS = ("model", "training", "asked")
-_RETRIEVAL = {"guided": Retrieval.GUIDED, "slices": Retrieval.SLICES, "random": Retrieval.RANDOM}
+_RETRIEVAL = {
+    "guided": Retrieval.GUIDED,
+    "slices": Retrieval.SLICES,
+    "image": Retrieval.IMAGE,
+    "random": Retrieval.RANDOM,
+}
 _OF_THE_BUDGET = ("steps", "part")
 
 

@@ -61,6 +61,17 @@ NOT_AVAILABLE = {
 """Figures that a reader may look for and why there are none."""
 
 
+def not_available(lpips_reason: str = "", stride: int = 1) -> dict[str, str]:
+    """Metric -> why there is no value, when every ``stride``-th slice is measured and LPIPS is missing for a reason."""
+    missing = dict(NOT_AVAILABLE)
+    if lpips_reason:
+        missing["lpips_full"] = lpips_reason
+    if stride > 1:
+        reason = f"it compares slices that touch, and only every {stride}. was measured"
+        missing |= dict.fromkeys(("through_plane", "cavity_steadiness"), reason)
+    return missing
+
+
 class PerceptualDistance(Protocol):
     """LPIPS, or a fake in tests: two stacks (slices, y, x) in [0, 1] -> one distance per slice."""
 

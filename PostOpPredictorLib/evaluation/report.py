@@ -17,7 +17,7 @@ from .bootstrap import Interval
 from .figure import SIMULATED, draw_figure
 from .markdown import markdown_report
 from .measuring import Bench
-from .metrics import METRICS, NOT_AVAILABLE
+from .metrics import METRICS, not_available
 from .summary import CohortSummary, Difference, RowSummary
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class Report:
     @property
     def not_available(self) -> dict[str, str]:
         """Metric -> why there is no value."""
-        missing = dict(NOT_AVAILABLE)
-        return {**missing, "lpips_full": self.lpips_reason} if self.lpips_reason else missing
+        return not_available(self.lpips_reason, self.request.stride)
 
 
 def write_report(report: Report, bench: Bench, queries: Sequence[LibraryCase]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ SHOWN_ATTRIBUTES = (
     "institution",
     "eor_percent",
     "resection_class",
+    "cavity",
     "tumour_ml",
     "residual_ml",
     "lobe",

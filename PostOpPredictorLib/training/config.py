@@ -14,7 +14,8 @@ PARTS = ("denoiser", "renderer", "autoencoder")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """``part``: which network learns. ``crop``: side of the square around the tumour in pixels, 0 = the whole panel.
+    """``part``: which network learns. ``crop``: side of the square around the tumour in pixels, 0 = the whole panel; a
+    model on the grid always sees whole panels.
 
     ``batch_size``: slices in one step over all processes, worked on in ``accumulate`` parts by each of them.
     ``ema_decay``: 0 keeps no average of the weights. ``precision``: of the arithmetic; weights stay float32.

@@ -121,6 +121,17 @@ class PreparedSlices:
         view.still = not model.tissue_shift
         return view
 
+    @property
+    def knows_shift(self) -> bool:
+        """Whether it is known of any slice how the tissue moved; of imported real pairs it is not."""
+        return bool((self.arrays["shift_known"] > 0).any())
+
+    def standing_still(self) -> Self:
+        """The same, told as if no tissue had moved."""
+        view = copy.copy(self)
+        view.still = True
+        return view
+
     def unaligned(self) -> Self:
         """The same with precedents as they lie, for a pipeline, which aligns them itself."""
         view = copy.copy(self)
@@ -169,7 +180,7 @@ class PreparedSlices:
             whole = replace(whole, **{name: turn(getattr(whole, name)) for name in _TRIPLET_ARRAYS})
             post, outcome, shift = turn(post), turn(outcome), turn.shift(shift)
         lesion = _near(label_mask(whole.query_tumour, CORE_LABELS) + (outcome > 0)[:, None].float())
-        known = self.arrays["shift_known"][rows] > 0
+        known = (self.arrays["shift_known"][rows] > 0) | self.still
         if not crop:
             return TrainingBatch(whole, post, outcome, shift, lesion, whole, known)
         corners = _corners(label_mask(whole.query_tumour, CORE_LABELS), crop, generator)

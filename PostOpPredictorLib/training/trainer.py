@@ -55,7 +55,13 @@ class Trainer:
         own_rows(training.batch_size, self.processes, training.accumulate)
         self.run.mkdir(parents=True, exist_ok=True)
         self.pipeline = self._pipeline(model)
+        if self.pipeline.config_tree.layout == "grid" and training.crop:
+            # Between cropped panels the way from precedent to answer would be shorter than when the model is asked.
+            self.training = training = dataclasses.replace(training, crop=0)
         self.slices = slices.shown_to(self.pipeline.config_tree)
+        if not training.start_from and not slices.knows_shift:
+            # From random weights a shift that nothing teaches would be noise that bends the brain.
+            self.slices = self.slices.standing_still()
         self.objective = self._objective()
         self._refuse_what_does_not_fit()
         self._prepare_networks()

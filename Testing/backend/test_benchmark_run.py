@@ -18,12 +18,15 @@ from PostOpPredictorLib.benchmark import run as benchmark_run
 from PostOpPredictorLib.benchmark import workshop
 from PostOpPredictorLib.benchmark.entries import KEYS
 from PostOpPredictorLib.benchmark.run import BenchmarkRequest, benchmark
+from PostOpPredictorLib.benchmark.setting import _each
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled, InputError, LibraryError
+from PostOpPredictorLib.evaluation.metrics import not_available
 from PostOpPredictorLib.evaluation.result_cache import anonymous
 from PostOpPredictorLib.evaluation.systems import OurModel
 from PostOpPredictorLib.progress import SilentProgress
+from PostOpPredictorLib.training.config import TrainingConfig
 from PostOpPredictorLib.training.prepare import prepare_slices
 from PostOpPredictorLib.training.trainer import Trainer
 
@@ -149,6 +152,7 @@ def test_the_setting_stands_above_the_tables(finished: dict[str, Any]) -> None:
     for words in (
         "4 steps for each system",
         "batch | 2 slices",
+        "what draws on the grid sees whole slices",
         "training slices |",
         "machine |",
         "none: all from random",
@@ -291,6 +295,30 @@ def test_impossible_requests_are_a_sentence(
     with pytest.raises((InputError, LibraryError), match=sentence):
         benchmark(a_request(cohort, tmp_path / "out", **change), SilentProgress())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_sequence_that_image_models_cannot_be_asked_is_refused_before_the_training(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PostOpPredictorLib.benchmark.run.BRIGHT_FLUID", ("T1w",))
+    with pytest.raises(InputError, match=r"'DDPM' draws images only.* on T1w fluid is bright"):
+        benchmark(a_request(cohort, tmp_path / "out"), SilentProgress())
+    with pytest.raises(InputError, match="'ours as in the paper' draws images only"):
+        benchmark(a_request(cohort, tmp_path / "out", systems=("paper", "ours")), SilentProgress())
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_stride_leaves_out_is_named() -> None:
+    assert not {"through_plane", "cavity_steadiness"} & set(not_available())
+    told = not_available("no weights were given", stride=3)
+    assert "only every 3. was measured" in told["through_plane"] and told["through_plane"] == told["cavity_steadiness"]
+    assert told["lpips_full"] == "no weights were given"
+
+
+def test_the_setting_tells_what_differs_between_ours_and_the_others() -> None:
+    trained = {"the others": TrainingConfig(batch_size=8), "our shipped form": TrainingConfig(batch_size=16)}
+    assert _each(trained, lambda one: f"{one.batch_size} slices") == "the others: 8 slices; our shipped form: 16 slices"
+    assert _each(trained, lambda one: one.precision) == "float32"
 
 
 def test_a_library_without_training_patients_is_refused_before_anything_is_trained(

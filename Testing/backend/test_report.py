@@ -20,8 +20,11 @@ import SimpleITK as sitk
 from PIL import Image
 from plan_bench import KnowsPlans
 from prediction_bench import Recorder, in_mni, on_disk, small_library, template_patient
+from synthetic_cases import made_up_case
 
+from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.errors import Cancelled
+from PostOpPredictorLib.imaging.grid import WORKING_GRID
 from PostOpPredictorLib.prediction.patient import align
 from PostOpPredictorLib.prediction.plan_request import PlanRequest, StructureRequest
 from PostOpPredictorLib.prediction.predictor import predict
@@ -32,6 +35,7 @@ from PostOpPredictorLib.prediction.report.sureness import colour_bar
 from PostOpPredictorLib.prediction.report.view import View
 from PostOpPredictorLib.prediction.report.written import HEADER, LIMITS
 from PostOpPredictorLib.prediction.request import PredictionRequest, PredictionResult
+from PostOpPredictorLib.retrieval.slice_index import SliceIndex
 
 pytestmark = pytest.mark.usefixtures("already_in_mni")
 
@@ -231,6 +235,19 @@ def test_sections_of_what_was_not_asked_are_left_out(bench: dict[str, Any], tmp_
         assert heading not in page.text
     for heading in ("In the patient's own scan", "In MNI space", "Precedents", "Limits", "How it was made"):
         assert heading in page.text
+
+
+def test_a_precedent_whose_cavity_is_a_proxy_says_so(bench: dict[str, Any], tmp_path: Path) -> None:
+    library = CaseLibrary.create(tmp_path / "library")
+    core = np.isin(sitk.GetArrayFromImage(template_patient(WORKING_GRID)[1]), (1, 4))
+    library.add(made_up_case("0001", core, cavity="proxy"))
+    library.add(made_up_case("0002", np.roll(core, 2, axis=2), cavity="labelled"))
+    SliceIndex.open(library)
+    result = predicted({**bench, "library": library.folder}, tmp_path / "out")
+    told = json.loads(result.files["precedents"].read_text(encoding="utf-8"))["precedents"]
+    assert [case["cavity"] for case in told] == ["proxy", "labelled"]
+    page = Page(result.files["report"].read_text(encoding="utf-8"))
+    assert page.text.count("a proxy: derived from other labels, not drawn") == 1
 
 
 def test_no_similar_case_is_said_first_and_loudly(bench: dict[str, Any], tmp_path: Path) -> None:

@@ -290,11 +290,51 @@ def test_semi_real_cases_have_their_share_of_every_batch(
     kinds = []
     original = trainer.slices.batch
     monkeypatch.setattr(
-        trainer.slices, "batch", lambda rows, *rest: kinds.append(slices.arrays["kind"][rows]) or original(rows, *rest)
+        trainer.slices,
+        "batch",
+        lambda rows, *rest, **more: kinds.append(slices.arrays["kind"][rows]) or original(rows, *rest, **more),
     )
     for step in range(5):
         trainer._draw(torch.Generator().manual_seed(step))
     assert [int(kind.sum()) for kind in kinds] == [3] * 5
+
+
+def test_a_grid_sees_whole_panels_whatever_the_crop(tmp_path: Path, slices: PreparedSlices) -> None:
+    """Cropped panels would lie nearer to each other in training than when the model is asked."""
+    for layout, side in (("grid", SIZE), ("stacked", 16)):
+        config = tiny_config(target="image", layout=layout)
+        trainer = Trainer(config, dataclasses.replace(QUICK, validate_every=4), slices, tmp_path / layout)
+        assert trainer._draw(torch.Generator().manual_seed(0)).query_post.shape[-1] == side
+        assert trainer.validation is not None
+        assert {batch.query_post.shape[-1] for batch in trainer.validation.batches} == {side}
+
+
+def test_where_no_shift_is_known_a_fresh_model_learns_that_nothing_moves(tmp_path: Path) -> None:
+    """Imported real pairs tell no shift; channels that nothing teaches would bend the brain with noise."""
+    arrays = prepared_arrays(train=9, val=3)
+    arrays["shift_known"].zero_()
+    save_file(arrays, tmp_path / "imported.safetensors", metadata={"splits": json.dumps(["train", "val", "test"])})
+    imported = PreparedSlices(tmp_path / "imported.safetensors")
+    trainer = Trainer(tiny_config(), QUICK, imported, tmp_path / "fresh")
+    batch = trainer._draw(torch.Generator().manual_seed(0))
+    assert batch.shift_known.all() and not batch.query_shift.any()
+    # Weights that know the shift of simulated operations keep it.
+    start = dataclasses.replace(QUICK, start_from=str(tmp_path / "source"))
+    trainer.pipeline.save(tmp_path / "source")
+    kept = Trainer(tiny_config(), start, imported, tmp_path / "further")._draw(torch.Generator().manual_seed(0))
+    assert not kept.shift_known.any()
+
+
+def test_one_known_shift_is_enough_to_learn_from(tmp_path: Path) -> None:
+    arrays = prepared_arrays(train=9, val=3)
+    arrays["shift_known"].zero_()
+    arrays["shift_known"][0] = 1
+    save_file(arrays, tmp_path / "mixed.safetensors", metadata={"splits": json.dumps(["train", "val", "test"])})
+    mixed = PreparedSlices(tmp_path / "mixed.safetensors")
+    batch = Trainer(tiny_config(), QUICK, mixed, tmp_path / "run").slices.batch(
+        torch.tensor([0, 1]), torch.tensor([1, 0]), "T1w", 0, torch.Generator()
+    )
+    assert batch.shift_known.tolist() == [True, False] and batch.query_shift[0].any()
 
 
 def test_no_training_slices_are_a_sentence(tmp_path: Path) -> None:

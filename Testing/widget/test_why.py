@@ -80,6 +80,17 @@ def test_a_name_with_signs_is_shown_as_it_is(panel: Any, show: Callable[..., Any
     assert "&lt;b&gt;x &amp; y" in caseText(case)
 
 
+def test_a_proxy_of_a_cavity_is_called_one(panel: Any, show: Callable[..., Any]) -> None:
+    from PostOpPredictorModule.panels.WhyPanel import caseText
+
+    show()
+    case = panel.resultsPanel.nodes.precedents[0]
+    case.attributes["cavity"] = "labelled"
+    assert "proxy" not in caseText(case)
+    case.attributes["cavity"] = "proxy"
+    assert "Its cavity is a proxy: derived from other labels, not drawn." in caseText(case)
+
+
 def test_following_another_case_predicts_again_with_it(panel: Any, show: Callable[..., Any], logic: Any) -> None:
     show()
     ui = panel.ui

@@ -203,6 +203,8 @@ def caseText(case: Any) -> str:
     removed = figureText(told, "eor_percent", _("{value:.0f} %"))
     if removed != "-":
         lines.append(_("Resected: {percent}").format(percent=removed))
+    if told.get("cavity") == "proxy":
+        lines.append(_("Its cavity is a proxy: derived from other labels, not drawn."))
     if "influence_ml" in told:
         changed = figureText(told, "influence_ml", _("{value:.1f} ml"))
         lines.append(_("Without it the cavity changes by {volume}.").format(volume=changed))

@@ -28,6 +28,7 @@ FACTS = (
     ("place", "{hemisphere}", "{lobe}"),
 )
 """Name, and how the library's attributes tell it; what it does not have is left out."""
+PROXY = "a proxy: derived from other labels, not drawn"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def influence_bar(finished: Finished) -> ColourBar | None:
 
 def _facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     told = [(name, ", ".join(_filled(part, entry) for part in parts if _filled(part, entry))) for name, *parts in FACTS]
+    if entry.get("cavity") == "proxy":
+        told.append(("cavity", PROXY))
     return [(name, text) for name, text in told if text]
 
 
