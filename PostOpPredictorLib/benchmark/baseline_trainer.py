@@ -34,7 +34,7 @@ class BaselineObjective(Objective):
     def draws(self, batch: TrainingBatch, generator: torch.Generator) -> NoiseDraws:
         """In a baseline's draws ``drop_instruction`` says whose image beside the noise is left out."""
         model: Baseline = self.pipeline
-        triplets = batch.rows(slice(0, 1)).on_panel(model.config_tree.panel).triplets
+        triplets = batch.rows(slice(0, 1)).on_panel(model.config_tree.panel, model.config_tree.zoom).triplets
         drop, drop_image = model.draw_drops(len(batch), generator)
         noise = torch.randn(len(batch), *model.noise_shape(triplets), generator=generator)
         times = torch.randint(0, model.config_tree.train_timesteps, (len(batch),), generator=generator)
@@ -43,7 +43,7 @@ class BaselineObjective(Objective):
     def loss(self, batch: TrainingBatch, draws: Draws) -> Tensor:
         assert isinstance(draws, NoiseDraws)
         model: Baseline = self.pipeline
-        batch = batch.on_panel(model.config_tree.panel)
+        batch = batch.on_panel(model.config_tree.panel, model.config_tree.zoom)
         draws = draws.to(batch.query_post.device)
         with torch.no_grad():
             clean = model.target_latents(batch.triplets, batch.query_post)

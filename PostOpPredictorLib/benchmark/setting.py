@@ -43,7 +43,8 @@ def setting_in_words(
             ),
         ),
         "training slices": f"{len(workshop.slices.rows('train'))} ({request.sequence})",
-        "networks": f"family {model.family}, panel {model.panel} px, U-Net {_plain(model.unet.block_out_channels)}, "
+        "networks": f"family {model.family}, panel {model.panel} px{_zoomed(model.zoom)}, "
+        f"U-Net {_plain(model.unet.block_out_channels)}, "
         f"autoencoder {model.autoencoder.kind}, image encoder {model.prompt.image_encoder}",
         "published weights": training.stable_diffusion or training.medsam or "none: all from random weights",
         "our shipped form": f"draws {ours.target}, U-Net {_plain(ours.unet.block_out_channels)}, autoencoder "
@@ -57,6 +58,10 @@ def setting_in_words(
         else f"split {request.split}",
         "machine": f"{machine_of(workshop.device)}, {platform.system()}",
     }
+
+
+def _zoomed(zoom: int) -> str:
+    return f" (slices enlarged {zoom} times)" if zoom > 1 else ""
 
 
 def _each(trained: Mapping[str, TrainingConfig], tell: Callable[[TrainingConfig], str]) -> str:

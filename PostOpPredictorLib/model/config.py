@@ -79,6 +79,7 @@ class PostOpConfig:
     """A whole model. ``family`` "compact" is trained from nothing and shipped; "paper" has Stable Diffusion 2's shape.
 
     ``panel``: side in pixels of the square that a slice is padded to, never stretched; the grid's side is twice that.
+    ``zoom``: pixels of the panel, along each side, for one of the slice, so that a large panel is filled.
     ``target``: "structure" denoises outcome maps and tissue shift and renders the image from them; "image" denoises the
     image latents. ``layout``: "stacked" puts the instruction on channels; "grid" is the paper's 2 x 2 canvas
     {I_pre, I_post; Q_pre, blank}. ``noised``: on the grid, "target" noises the blank quadrant only; "full" noises all
@@ -92,6 +93,7 @@ class PostOpConfig:
 
     family: str = "compact"
     panel: int = 128
+    zoom: int = 1
     target: str = "structure"
     layout: str = "stacked"
     noised: str = "target"
@@ -128,6 +130,10 @@ class PostOpConfig:
                 f"The setting 'panel' is {self.panel} pixels; give a multiple of the autoencoder's "
                 f"{self.autoencoder.pixels}."
             )
+        if self.zoom < 1:
+            raise InputError(f"The setting 'zoom' is {self.zoom}; give 1 (none) or more.")
+        if self.zoom > 1 and self.target == "structure":
+            raise InputError("Structure is drawn at the slices' own resolution: set 'zoom: 1' or 'target: image'.")
         if self.layout == "grid" and self.target == "structure":
             raise InputError("The grid layout draws images, not structure: set 'target: image' or 'layout: stacked'.")
         if self.target == "structure" and self.autoencoder.pixels != STRUCTURE_PIXELS:
@@ -147,11 +153,12 @@ class PostOpConfig:
 
 def paper_config() -> PostOpConfig:
     """The MICCAI 2025 paper's configuration: Stable Diffusion 2's shape, 2 x 2 grid of 256 px panels, epsilon, DDIM 50,
-    guidance 2.
+    guidance 2. The library's slices of 128 px fill the panels at twice their size.
     """
     return PostOpConfig(
         family="paper",
         panel=256,
+        zoom=2,
         target="image",
         layout="grid",
         prediction_type="epsilon",

@@ -72,7 +72,7 @@ def stacked_condition(
         scans, cores = triplets.query_beside.split(2, dim=1)
         beside = [*autoencoder.to_latents(scans.flatten(0, 1)[:, None]).unflatten(0, (len(triplets), 2)).unbind(1)]
         beside.append(_cells(cores, height, width))
-    return torch.cat([*latents, cells, _coordinates(triplets, factor), *beside, *constants], dim=1)
+    return torch.cat([*latents, cells, _coordinates(triplets, factor, config.zoom), *beside, *constants], dim=1)
 
 
 def _cells(masks: Tensor, height: int, width: int) -> Tensor:
@@ -105,13 +105,13 @@ def days_code(days: Tensor) -> Tensor:
     return torch.log1p(days.clamp(0, LONGEST_DAYS)) / math.log1p(LONGEST_DAYS)
 
 
-def _coordinates(triplets: TripletBatch, factor: int) -> Tensor:
+def _coordinates(triplets: TripletBatch, factor: int, zoom: int = 1) -> Tensor:
     """MNI position of every latent pixel in units of about 1: x, |x|, y, z. (B, 4, y / factor, x / factor)."""
     height, width = (size // factor for size in triplets.query_pre.shape[-2:])
     device = triplets.query_pre.device
     assert triplets.corner is not None
-    rows = (torch.arange(height, device=device) + 0.5) * factor + triplets.corner[:, :1].to(device)
-    columns = (torch.arange(width, device=device) + 0.5) * factor + triplets.corner[:, 1:].to(device)
+    rows = (torch.arange(height, device=device) + 0.5) * factor / zoom + triplets.corner[:, :1].to(device)
+    columns = (torch.arange(width, device=device) + 0.5) * factor / zoom + triplets.corner[:, 1:].to(device)
     y = (rows / 64 - 1)[:, :, None].expand(-1, height, width)
     x = (columns / 64 - 1)[:, None, :].expand(-1, height, width)
     z = (triplets.z_mm.to(device) / 80)[:, None, None].expand(-1, height, width)

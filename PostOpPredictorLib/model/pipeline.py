@@ -233,7 +233,7 @@ class PostOpPipeline(DiffusionPipeline):
 
     def _placed(self, triplets: TripletBatch) -> tuple[TripletBatch, Placement]:
         """The slices as the networks see them, on the panel, and their place there."""
-        place = Placement.of(self.config_tree.panel, triplets.query_pre)
+        place = Placement.of(self.config_tree.panel, triplets.query_pre, self.config_tree.zoom)
         return self._shown(place.pad_triplets(triplets.to(self.unet.device))), place
 
     def _shown(self, triplets: TripletBatch) -> TripletBatch:

@@ -51,7 +51,7 @@ def fill_embeddings(
     own = own_share(chunks, processes)
     for number, (sequence, chunk) in enumerate(own):
         progress.step(number, len(own))
-        batch = slices.batch(chunk[:, 0], chunk[:, 1], sequence, 0, generator).on_panel(model.panel)
+        batch = slices.batch(chunk[:, 0], chunk[:, 1], sequence, 0, generator).on_panel(model.panel, model.zoom)
         bfloat16 = training.precision == "bfloat16"
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             denoiser.tokens(batch.whole.to(device))

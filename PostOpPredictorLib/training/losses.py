@@ -30,7 +30,7 @@ def denoising_loss(
     random numbers, or where to draw them from.
     """
     config = denoiser.config
-    batch = batch.on_panel(config.panel)
+    batch = batch.on_panel(config.panel, config.zoom)
     if isinstance(draws, torch.Generator):
         draws = draw_noise(config, training, (len(batch), *denoiser.noise_shape(batch.triplets)), draws)
     draws = draws.to(batch.query_post.device)

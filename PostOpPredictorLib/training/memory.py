@@ -82,7 +82,7 @@ def training_step_bytes(model: PostOpConfig, training: TrainingConfig, slices: i
         pipeline.autoencoder.requires_grad_(False)
         if training.gradient_checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
-        batch = empty_batch(slices, model.panel)
+        batch = empty_batch(slices, model.panel // model.zoom)
         draws = objective.draws(batch, torch.Generator())
         with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bfloat16"):
             loss = objective.loss(batch, draws)

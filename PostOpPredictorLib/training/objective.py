@@ -36,10 +36,11 @@ class Objective:
 
     def draws(self, batch: TrainingBatch, generator: torch.Generator) -> Draws:
         """All random numbers of a step, for the whole batch."""
-        triplets = batch.rows(slice(0, 1)).on_panel(self.pipeline.config_tree.panel).triplets
+        config = self.pipeline.config_tree
+        triplets = batch.rows(slice(0, 1)).on_panel(config.panel, config.zoom).triplets
         if self.training.part == "denoiser":
             shape = len(batch), *self.pipeline.denoiser.noise_shape(triplets)
-            return draw_noise(self.pipeline.config_tree, self.training, shape, generator)
+            return draw_noise(config, self.training, shape, generator)
         if self.training.part == "renderer":
             triplets = batch.triplets
             channels, factor = STRUCTURE_CHANNELS, STRUCTURE_FACTOR
@@ -55,7 +56,8 @@ class Objective:
         if self.training.part == "renderer":
             assert self.pipeline.renderer is not None
             return rendering_loss(self.pipeline.renderer, batch, self.training, draws)
-        image = batch.on_panel(self.pipeline.config_tree.panel).query_post
+        config = self.pipeline.config_tree
+        image = batch.on_panel(config.panel, config.zoom).query_post
         return self.pipeline.autoencoder.training_loss(image, draws)
 
 

@@ -121,7 +121,7 @@ def _measured_step(model: PostOpConfig, training: TrainingConfig, slices: int) -
         pipeline.unet.enable_gradient_checkpointing()
     learning = [p for network in objective.networks() for p in network.train().parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=1e-5, fused=True)
-    batch = empty_batch(slices, model.panel)
+    batch = empty_batch(slices, model.panel // model.zoom)
     for _ in range(2):
         draws = objective.draws(batch, torch.Generator().manual_seed(0))
         with torch.autocast("cuda", torch.bfloat16):

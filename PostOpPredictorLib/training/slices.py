@@ -71,15 +71,18 @@ class TrainingBatch:
         nested = {"triplets": self.triplets.rows(part), "whole": self.whole.rows(part)}
         return replace(self, **nested, **{name: getattr(self, name)[part] for name in (*_ON_PIXELS, "shift_known")})
 
-    def on_panel(self, panel: int) -> TrainingBatch:
-        """The same batch padded to the model's square panel; crops stay crops, their whole slices are padded."""
-        place = Placement.of(panel, self.whole.query_pre)
-        if place.height == panel == place.width:
+    def on_panel(self, panel: int, zoom: int = 1) -> TrainingBatch:
+        """The same batch enlarged by ``zoom`` and padded to the model's square panel; crops stay crops, their whole
+        slices are padded."""
+        place = Placement.of(panel, self.whole.query_pre, zoom)
+        if place.filled:
             return self
         whole = place.pad_triplets(self.whole)
+        pixels = {name: place.enlarge(getattr(self, name)) for name in _ON_PIXELS if name != "query_post"}
+        pixels["query_post"] = place.enlarge_image(self.query_post)
         if self.triplets.query_pre.shape != self.whole.query_pre.shape:
-            return replace(self, whole=whole)
-        padded = {name: place.pad(getattr(self, name), 2 if name == "query_shift" else 1) for name in _ON_PIXELS}
+            return replace(self, triplets=place.enlarge_triplets(self.triplets), whole=whole, **pixels)
+        padded = {name: place.pad(array, 2 if name == "query_shift" else 1) for name, array in pixels.items()}
         return replace(self, triplets=whole, whole=whole, **padded)
 
 

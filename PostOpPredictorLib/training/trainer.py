@@ -170,7 +170,7 @@ class Trainer:
         rows = self.slices.rows("train", sequence=sequence)
         rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), _SLICES_FOR_SCALE)).long()]
         whole = self.slices.batch(rows, rows, sequence, 0, torch.Generator())
-        images = whole.on_panel(self.pipeline.config_tree.panel).query_post
+        images = whole.on_panel(self.pipeline.config_tree.panel, self.pipeline.config_tree.zoom).query_post
         self.pipeline.autoencoder.fit_scale(images.to(self.device))
 
     def _pipeline(self, model: PostOpConfig) -> PostOpPipeline:

@@ -55,6 +55,7 @@ def tiny_paper(**changes: Any) -> PostOpConfig:
     tiny = dataclasses.replace(
         paper_config(),
         panel=PAPER_PANEL,
+        zoom=1,
         steps=2,
         unet=UNetConfig((8, 16), 1, (True, False), (1, 2), 4),
         autoencoder=AutoencoderConfig("kl", 8, 4, (8, 8, 8), 1, 0.18215, 4),

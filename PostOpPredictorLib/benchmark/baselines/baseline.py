@@ -178,7 +178,7 @@ class Baseline(nn.Module):
                 f"'{self.name}' takes one sample from noise in 1 to {self.config_tree.train_timesteps} steps."
             )
         report = progress or SilentProgress()
-        place = Placement.of(self.config_tree.panel, triplets.query_pre)
+        place = Placement.of(self.config_tree.panel, triplets.query_pre, self.config_tree.zoom)
         triplets = place.pad_triplets(triplets.to(self.device))
         self.scheduler.set_timesteps(steps)
         noise = shared_noise(self.noise_shape(triplets), len(triplets), seed, self.device)
