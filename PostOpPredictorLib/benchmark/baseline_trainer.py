@@ -38,7 +38,8 @@ class BaselineObjective(Objective):
         drop, drop_image = model.draw_drops(len(batch), generator)
         noise = torch.randn(len(batch), *model.noise_shape(triplets), generator=generator)
         times = torch.randint(0, model.config_tree.train_timesteps, (len(batch),), generator=generator)
-        return NoiseDraws(noise, times, drop, drop_image, torch.zeros_like(drop), torch.zeros_like(drop))
+        nothing = torch.zeros_like(drop)
+        return NoiseDraws(noise, times, drop, drop_image, nothing, nothing, nothing[:, None])
 
     def loss(self, batch: TrainingBatch, draws: Draws) -> Tensor:
         assert isinstance(draws, NoiseDraws)

@@ -15,6 +15,9 @@ LabelArray = NDArray[np.uint8]
 CaseKind = Literal["phantom", "semi-real"]
 Split = Literal["train", "val", "test"]
 
+SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
+"""What a scan may be, in the order in which they stand everywhere."""
+
 EARLY_DAYS = 1.0
 """When the scan after surgery is taken where nothing else is said: within three days, as guidelines ask."""
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..atomic_files import whole_file
 from ..cases.library import LibraryCase
+from ..prediction.further_scan import context_of
 from ..prediction.instruction import Instruction
 from ..prediction.triplet_slices import slices_with_tumour
 from ..prediction.uncertainty.ensemble import Ensemble, Predict, ensemble_of
@@ -108,8 +109,10 @@ def measure_patient(
 
 
 def _predictor(query: QueryCase, sequence: str, block: tuple[int, ...], trial: Trial) -> Predict:
+    beside = query.scans_beside(context_of(trial.pipe))
+
     def predict(instruction: Instruction | None, progress: Progress, **changes: Any) -> CasePrediction:
-        settings = {"sequence": sequence, "seed": trial.seed, **trial.settings, **changes}
+        settings = {"sequence": sequence, "seed": trial.seed, "context": beside, **trial.settings, **changes}
         return predict_case(
             trial.pipe, query.pre, query.tumour, query.brain, instruction, slices=block, progress=progress, **settings
         )

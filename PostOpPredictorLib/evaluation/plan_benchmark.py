@@ -21,6 +21,7 @@ import SimpleITK as sitk
 from ..cases.library import CaseLibrary
 from ..errors import InputError
 from ..model.pipeline import PostOpPipeline
+from ..prediction.further_scan import context_of
 from ..prediction.outcome_volume import CAVITY_LABELS, RESIDUAL_LABEL, VOXEL_ML
 from ..prediction.plans.following import carried_back
 from ..prediction.plans.patient_space import PatientSpace
@@ -98,7 +99,14 @@ class Bench:
         def predicted(plan: np.ndarray | None) -> CasePrediction:
             mask = None if plan is None else plan.astype(np.uint8)
             return predict_case(
-                self._pipe, query.pre, query.tumour, query.brain, precedent, sequence=query.sequence, plan=mask
+                self._pipe,
+                query.pre,
+                query.tumour,
+                query.brain,
+                precedent,
+                sequence=query.sequence,
+                plan=mask,
+                context=query.scans_beside(context_of(self._pipe)),
             )
 
         return PatientResult(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,6 +51,10 @@ class QueryCase:
         return cls(
             case, sequence, case.pre(sequence), case.post(sequence), case.brain_pre(), tumour, case.outcome(), slices
         )
+
+    def scans_beside(self, names: Sequence[str]) -> dict[str, FloatArray]:
+        """The scans before surgery of those sequences that the case has, without the one that is measured."""
+        return {name: self.case.pre(name) for name in names if name in self.case.sequences and name != self.sequence}
 
     @property
     def core(self) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from ..cases.case import EARLY_DAYS, FloatArray
 from ..errors import LibraryError
 from ..model.composite import cavity_box, composite
+from ..prediction.further_scan import context_of
 from ..prediction.fusion import fuse, warp_tissue
 from ..prediction.instruction import Instruction
 from ..prediction.outcome_volume import CAVITY_LABELS, OUTCOME_COUNT, RESIDUAL_LABEL, change_weight
@@ -178,6 +179,7 @@ class OurModel:
             start=self.start,
             days=(case.case.days_since_surgery or EARLY_DAYS) if self.timed else None,
             own_institution=self.own_institution,
+            context=case.scans_beside(context_of(self.pipe)),
         )
         outcome = prediction.outcome
         image = prediction.synthesised if self.raw else prediction.image

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..cases.case import SEQUENCES
 from ..errors import InputError
 from .settings import overlay, read_sections
 
@@ -89,6 +90,8 @@ class PostOpConfig:
     ``neighbour_slices``: the slices below and above the query's are seen, too.
     ``tissue_shift``: False teaches that tissue stays where it was (a trial of what the shift is worth).
     ``sequences``: those that it was trained on; others are drawn with a warning.
+    ``context_sequences``: the query's scans that are seen beside the one that is drawn, as far as they are there; each
+    is dropped in training with ``context_dropout``.
     """
 
     family: str = "compact"
@@ -109,6 +112,8 @@ class PostOpConfig:
     neighbour_slices: bool = False
     tissue_shift: bool = True
     sequences: tuple[str, ...] = ("T1w", "T1wCE")
+    context_sequences: tuple[str, ...] = ()
+    context_dropout: float = 0.3
     guidance: float = 1.0
     steps: int = 10
     composite_soft_edge: int = 0
@@ -147,6 +152,12 @@ class PostOpConfig:
             raise InputError("The grid layout is told neither time nor institution: set both to false.")
         if self.layout == "grid" and self.neighbour_slices:
             raise InputError("The grid layout shows one slice of the query: set 'neighbour_slices: false'.")
+        for name in self.context_sequences:
+            _one_of("context_sequences", name, SEQUENCES)
+        if len(set(self.context_sequences)) < len(self.context_sequences):
+            raise InputError("The setting 'context_sequences' names a sequence twice. Name each once.")
+        if self.layout == "grid" and self.context_sequences:
+            raise InputError("The grid layout shows one scan of the query: set 'context_sequences: []'.")
         if self.layout == "stacked" and self.noised == "full":
             raise InputError("'noised: full' belongs to the grid layout: set 'layout: grid' or 'noised: target'.")
 

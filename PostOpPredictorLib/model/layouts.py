@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pixel_unshuffle
 
+from ..cases.case import SEQUENCES
 from .autoencoder import ImageAutoencoder
 from .composite import cavity_box, composite
 from .config import PostOpConfig
@@ -26,7 +27,8 @@ def stacked_channels(latent_channels: int, config: PostOpConfig) -> int:
     masks = STACKED_MASKS + (PLAN_MASKS if config.plan else 0)
     constants = (TIME_CHANNELS if config.time else 0) + (1 if config.institution else 0)
     beside = 2 * (latent_channels + MASK_CELLS**2) if config.neighbour_slices else 0
-    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES + constants + beside
+    context = (latent_channels + 1) * len(config.context_sequences)
+    return 4 * latent_channels + masks * MASK_CELLS**2 + STACKED_COORDINATES + constants + beside + context
 
 
 def stacked_condition(
@@ -36,7 +38,7 @@ def stacked_condition(
 
     Where ``config`` says so: the planned resection among the masks, and whether there is one; the days since surgery
     and of the instruction; whether the instruction is of the own institution; before these the query's slices below and
-    above.
+    above; after all others the query's further scans, each with whether it is there.
     Returns (B, stacked_channels, y / factor, x / factor). Four times fewer pixels than the grid, and every query pixel
     meets the instruction's pixel of the same MNI place.
     """
@@ -72,7 +74,20 @@ def stacked_condition(
         scans, cores = triplets.query_beside.split(2, dim=1)
         beside = [*autoencoder.to_latents(scans.flatten(0, 1)[:, None]).unflatten(0, (len(triplets), 2)).unbind(1)]
         beside.append(_cells(cores, height, width))
-    return torch.cat([*latents, cells, _coordinates(triplets, factor, config.zoom), *beside, *constants], dim=1)
+    context = _context(triplets, autoencoder, config)
+    places = _coordinates(triplets, factor, config.zoom)
+    return torch.cat([*latents, cells, places, *beside, *constants, *context], dim=1)
+
+
+def _context(triplets: TripletBatch, autoencoder: ImageAutoencoder, config: PostOpConfig) -> list[Tensor]:
+    """Latents of every further scan and a constant channel that says whether it is there."""
+    assert triplets.query_context is not None and triplets.has_context is not None
+    found = []
+    for at in (SEQUENCES.index(name) for name in config.context_sequences):
+        latents = autoencoder.to_latents(triplets.query_context[:, at : at + 1])
+        there = triplets.has_context[:, at].to(latents)[:, None, None, None]
+        found += [latents, there.expand(-1, 1, *latents.shape[-2:])]
+    return found
 
 
 def _cells(masks: Tensor, height: int, width: int) -> Tensor:

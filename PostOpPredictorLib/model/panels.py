@@ -12,10 +12,20 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from ..errors import InputError
 from .triplet import TripletBatch
 
-_NOT_ON_PIXELS = ("z_mm", "corner", "has_instruction", "has_plan", "days", "has_days", "shown_days", "own_institution")
+_NOT_ON_PIXELS = (
+    "z_mm",
+    "corner",
+    "has_context",
+    "has_instruction",
+    "has_plan",
+    "days",
+    "has_days",
+    "shown_days",
+    "own_institution",
+)
 _STEP = 4
 """Slices lie on whole latent pixels of the structure code, so that its half-resolution shift can be padded, too."""
-_IMAGES = ("query_pre", "instruction_pre", "instruction_post")
+_IMAGES = ("query_pre", "query_context", "instruction_pre", "instruction_post")
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Placement:
         return array.repeat_interleave(self.zoom, dim=-2).repeat_interleave(self.zoom, dim=-1)
 
     def enlarge_image(self, image: Tensor) -> Tensor:
-        """Images (B, 1, y, x) in [0, 1], bicubic: ``cut`` makes nearly the same of it."""
+        """Images (B, C, y, x) in [0, 1], bicubic: ``cut`` makes nearly the same of it."""
         if self.zoom == 1:
             return image
         return interpolate(image, scale_factor=self.zoom, mode="bicubic", align_corners=False).clamp(0, 1)

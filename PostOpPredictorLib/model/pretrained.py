@@ -80,10 +80,14 @@ def pretrained_pipeline(config: PostOpConfig, source: Pretrained) -> PostOpPipel
 def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
     """A pipeline of ``config`` with the weights of ``source``; conditions that ``source`` does not know start at zero.
 
-    Such are the time since surgery and the own institution, whose channels come last. Raises ``InputError`` where
-    anything else of the shape differs.
+    Such are the time since surgery and the own institution, or the query's further scans, whose channels come last.
+    Raises ``InputError`` where anything else of the shape differs.
     """
-    before, after = (_shape_of(one) for one in (source.config_tree, config))
+    known = source.config_tree.context_sequences
+    last = {"time", "institution"} if not known else set()
+    if not known:
+        last.add("context_sequences")
+    before, after = (_shape_of(one, last) for one in (source.config_tree, config))
     if before != after:
         changed = sorted(name for name in before if before[name] != after[name])
         raise InputError(f"The model to start from has another '{changed[0]}'. Give its configuration.")
@@ -99,12 +103,13 @@ def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
     return pipeline
 
 
-def _shape_of(config: PostOpConfig) -> dict[str, Any]:
-    """What must agree between two configurations for weights to be carried over."""
+def _shape_of(config: PostOpConfig, last: set[str]) -> dict[str, Any]:
+    """What must agree between two configurations for weights to be carried over; not ``last``, whose channels come
+    last."""
     free = (
-        "time",
+        *last,
         "time_dropout",
-        "institution",
+        "context_dropout",
         "align_instruction",
         "plan_dropout",
         "condition_dropout",

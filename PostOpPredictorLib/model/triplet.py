@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from ..cases.case import SEQUENCES
+
 CORE_LABELS = (1, 4)
 OEDEMA_LABEL = 2
 OUTCOME_LABELS = ("unchanged", "cavity", "residual tumour", "blood", "oedema", "air")
@@ -28,6 +30,8 @@ class TripletBatch:
     the instruction's. ``own_institution`` (B,) bool: whether the instruction was operated where the query will be.
     ``query_beside`` (B, 4, y, x): the query's scan one slice below and above, and its tumour core there (0 or 1); the
     slice itself where there is no other (in training also at the outermost prepared slices).
+    ``query_context`` (B, 4, y, x): the query's scans in ``SEQUENCES``, 0 where one is not there or is ``query_pre``'s
+    own; ``has_context`` (B, 4) bool: which are.
     """
 
     query_pre: Tensor
@@ -47,6 +51,8 @@ class TripletBatch:
     shown_days: Tensor | None = None
     own_institution: Tensor | None = None
     query_beside: Tensor | None = None
+    query_context: Tensor | None = None
+    has_context: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = self.query_pre.shape[0]
@@ -69,6 +75,11 @@ class TripletBatch:
         if self.query_beside is None:
             core = label_mask(self.query_tumour, CORE_LABELS).to(self.query_pre)
             object.__setattr__(self, "query_beside", torch.cat([self.query_pre] * 2 + [core] * 2, dim=1))
+        if self.query_context is None:
+            context = torch.zeros_like(self.query_pre).expand(-1, len(SEQUENCES), -1, -1)
+            object.__setattr__(self, "query_context", context)
+        if self.has_context is None:
+            object.__setattr__(self, "has_context", torch.zeros(size, len(SEQUENCES), dtype=torch.bool))
 
     def __len__(self) -> int:
         return self.query_pre.shape[0]
@@ -111,6 +122,13 @@ class TripletBatch:
         """The batch with no days since surgery where ``drop`` (B,) bool is True."""
         assert self.has_days is not None
         return replace(self, has_days=self.has_days & ~drop.to(self.has_days.device))
+
+    def without_context(self, drop: Tensor) -> TripletBatch:
+        """The batch without the scans for which ``drop`` (B, 4) bool is True."""
+        assert self.query_context is not None and self.has_context is not None
+        keep = ~drop.to(self.has_context.device)
+        context = self.query_context * keep[:, :, None, None].to(self.query_context.dtype)
+        return replace(self, query_context=context, has_context=self.has_context & keep)
 
 
 def label_mask(labels: Tensor, wanted: tuple[int, ...]) -> Tensor:

@@ -17,6 +17,8 @@ from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
 from ..imaging.intensity import IntensityWindow
 from ..imaging.volumes import read_volume
 from .patient import Patient
+from .request import PredictionRequest
+from .volume_prediction import Pipeline
 
 LEAST_COVERED = 0.85
 FARTHEST_MM = 5.0
@@ -44,6 +46,21 @@ def read_further_scan(patient: Patient, path: Path, sequence: str) -> Patient:
         window=window,
         pre=pre,
     )
+
+
+def with_context(patient: Patient, request: PredictionRequest, pipeline: Pipeline, main: str) -> Patient:
+    """``patient`` with those further scans of ``request`` that the model sees beside the ``main`` one.
+
+    Raises ``InputError`` as ``read_further_scan``.
+    """
+    seen = [name for name in context_of(pipeline) if name in request.more and name != main]
+    return replace(patient, context={name: read_further_scan(patient, request.more[name], name).pre for name in seen})
+
+
+def context_of(pipeline: Pipeline) -> tuple[str, ...]:
+    """The sequences that a model sees beside the one it draws."""
+    config = getattr(pipeline, "config_tree", None)
+    return config.context_sequences if config is not None else ()
 
 
 def _refuse_elsewhere(patient: Patient, scan: sitk.Image, path: Path, sequence: str) -> None:

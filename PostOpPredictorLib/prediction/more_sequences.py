@@ -10,18 +10,19 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..cases.bids import SPACE
+from ..cases.case import SEQUENCES
 from ..errors import InputError
 from ..progress import Progress
 from .asked import Answer, AnswerFile, Asked
 from .full_resolution import predicted_in_mni, predicted_in_patient_space
-from .further_scan import read_further_scan
+from .further_scan import context_of, read_further_scan
 from .instruction import Instruction
 from .output_folder import write_plain, write_synthetic
 from .patient import Patient
 from .patient_prediction import Tools
 from .precedents import Precedents
 from .request import PredictionRequest
-from .sequence_choice import SEQUENCES, untrained_warning
+from .sequence_choice import untrained_warning
 from .volume_prediction import CasePrediction, render_sequence
 
 
@@ -40,6 +41,8 @@ def more_sequences(asked: Asked, progress: Progress) -> Answer | None:
             f"The main scan is {main} ({asked.prediction.sequence.reason}), and a further scan is named {main} as "
             "well. Say with --sequence what the main scan is, or leave the further one out."
         )
+    if not asked.tools.pipeline.has_renderer:
+        return None  # they were seen, and cannot be drawn
     records, files = [], []
     for number, (sequence, path) in enumerate(further.items()):
         progress.stage(f"Reading the {sequence} scan")
@@ -60,7 +63,7 @@ def refuse_impossible_more(request: PredictionRequest, tools: Tools) -> None:
             raise InputError(f"{sequence} is the sequence of the main scan; give it once.")
         if not path.exists():
             raise InputError(f"{path} does not exist. Check the path of the {sequence} scan.")
-    if request.more and not tools.pipeline.has_renderer:
+    if set(request.more) - set(context_of(tools.pipeline)) and not tools.pipeline.has_renderer:
         raise InputError(
             "This model draws one image and no structure, so no further sequence can be drawn from it. "
             "Choose a structure model, or leave the further scans out."

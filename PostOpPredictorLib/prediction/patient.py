@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ class Patient:
 
     ``scan`` and ``labels`` lie on the scan's own grid, in scanner units; ``scan_mni`` (0 outside the brain),
     ``labels_mni`` and ``brain_mni`` on TEMPLATE_GRID. ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are
-    (z, y, x) on WORKING_GRID.
+    (z, y, x) on WORKING_GRID. ``context``: further scans of the session that the model is shown, like ``pre``.
     """
 
     scan: sitk.Image
@@ -41,6 +42,7 @@ class Patient:
     pre: FloatArray
     tumour: LabelArray
     brain: LabelArray
+    context: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def read_patient(

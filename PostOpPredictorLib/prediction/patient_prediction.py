@@ -18,6 +18,7 @@ from ..model.weights import verify
 from ..progress import Progress
 from .demonstration_library import demonstration_library
 from .full_resolution import predicted_in_mni, predicted_in_patient_space
+from .further_scan import with_context
 from .instruction import Instruction
 from .model_choice import model_folder_of
 from .patient import Patient, read_patient
@@ -81,6 +82,7 @@ def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress
     sequence = choose_sequence(request.sequence, patient.pre, patient.tumour, patient.brain)
     sequence = with_warning(sequence, tools.pipeline)
     progress.log(f"Sequence {sequence.sequence}: {sequence.reason}.")
+    patient = with_context(patient, request, tools.pipeline, sequence.sequence)
     library = tools.library
     progress.stage("Looking for similar cases")
     progress.step(0, 1)
@@ -122,6 +124,7 @@ def predict_once(
         "start": request.start if instruction is not None else "noise",
         "days": request.days,
         "own_institution": request.institution is not None,
+        "context": patient.context,
     }
     return predict_case(
         tools.pipeline,

@@ -9,13 +9,12 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from ..cases.case import FloatArray, LabelArray
+from ..cases.case import SEQUENCES, FloatArray, LabelArray
 from ..errors import InputError
 from ..imaging import template
 from ..imaging.grid import WORKING_GRID
 from .outcome_volume import tumour_core
 
-SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
 T1_SEQUENCES = ("T1w", "T1wCE")
 ENHANCING_LABEL = 4
 BRIGHTER_THAN_WHITE_MATTER = 1.15

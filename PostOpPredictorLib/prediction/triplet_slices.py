@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from ..cases.case import FloatArray, LabelArray
+from ..cases.case import SEQUENCES, FloatArray, LabelArray
 from ..errors import InputError
 from ..imaging.grid import WORKING_GRID
 from ..model.triplet import TripletBatch
@@ -52,14 +52,15 @@ def triplet_batch(
     plan: LabelArray | None = None,
     days: float | None = None,
     own_institution: bool = False,
+    context: Mapping[str, FloatArray] | None = None,
 ) -> TripletBatch:
     """The query's ``slices`` (indices along z of WORKING_GRID) with their instruction; None: no similar case.
 
     ``plan`` (z, y, x), 1 where tissue is to be taken; ``days`` since surgery; both None where nothing is asked.
+    ``context``: further scans (z, y, x) of the query by their sequence, like ``pre``.
     """
     shown = instruction or Instruction.empty()
-    index = list(slices)
-
+    index, context = list(slices), context or {}
     beside = [np.clip(np.add(index, step), 0, len(pre) - 1) for step in (-1, 1)]
 
     def images(array: np.ndarray, levels: Sequence[int] | np.ndarray = index) -> torch.Tensor:
@@ -88,6 +89,10 @@ def triplet_batch(
         shown_days=torch.full((len(index),), shown.days),
         own_institution=torch.full((len(index),), own_institution),
         query_beside=torch.cat([images(pre, z) for z in beside] + [cores(z) for z in beside], dim=1),
+        query_context=torch.cat([images(context.get(name, np.zeros_like(pre))) for name in SEQUENCES], dim=1)
+        if context
+        else None,
+        has_context=torch.tensor([[name in context for name in SEQUENCES]] * len(index)),
     )
 
 

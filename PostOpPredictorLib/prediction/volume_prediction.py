@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -92,6 +92,7 @@ def predict_case(
     plan: LabelArray | None = None,
     days: float | None = None,
     own_institution: bool = False,
+    context: Mapping[str, FloatArray] | None = None,
     slices: Sequence[int] | None = None,
     settle: Callable[[FloatArray], FloatArray] | None = None,
     progress: Progress | None = None,
@@ -100,7 +101,8 @@ def predict_case(
 
     ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are (z, y, x) on WORKING_GRID; ``precedent`` None means
     "no similar case". ``plan`` uint8 (z, y, x): 1 where tissue is to be taken, and the prediction follows
-    it; ``days`` since surgery; ``own_institution``: whether the precedent was operated where the patient will be.
+    it; ``days`` since surgery; ``own_institution``: whether the precedent was operated where the patient will be;
+    ``context``: further scans of the patient by their sequence, like ``pre``, for a model that sees them.
     ``slices`` (indices along z) defaults to all that hold tumour or plan and a margin. ``settle`` has the last word on
     a structure model's outcome probabilities (6, z, y, x), before they are drawn. The same ``seed`` gives the same
     volume. Raises ``InputError`` for a plan or a time that the model does not know, and for a sequence whose fluid is
@@ -111,7 +113,7 @@ def predict_case(
     instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
     reach = reach_of(tumour, plan)
     chosen = tuple(slices) if slices is not None else slices_with_tumour(reach, brain)
-    asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution}
+    asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution, "context": context}
     batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in _parts(chosen)]
     settings: dict[str, Any] = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance}
     settings["start"] = start

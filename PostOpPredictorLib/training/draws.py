@@ -11,13 +11,15 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..cases.case import SEQUENCES
 from ..model.config import PostOpConfig
 from .config import TrainingConfig
 
 
 @dataclass(frozen=True)
 class NoiseDraws:
-    """``noise`` (B, c, h, w), ``times`` (B,), and (B,) bool: whose tokens, instruction, plan and time are left out."""
+    """``noise`` (B, c, h, w), ``times`` (B,), and (B,) bool: whose tokens, instruction, plan and time are left out;
+    (B, 4) bool: which of ``SEQUENCES`` beside the one that is drawn."""
 
     noise: Tensor
     times: Tensor
@@ -25,6 +27,7 @@ class NoiseDraws:
     drop_instruction: Tensor
     drop_plan: Tensor
     drop_time: Tensor
+    drop_context: Tensor
 
     def rows(self, part: slice) -> NoiseDraws:
         """Those of some slices."""
@@ -52,4 +55,7 @@ def draw_noise(
         times = torch.where(chance(training.expected_share), torch.full_like(times, last), times)
     # Last, so that what is trained without it keeps its random numbers.
     drop_time = chance(config.time_dropout) if config.time else torch.zeros(size, dtype=torch.bool)
-    return NoiseDraws(noise, times, drop_tokens, drop_instruction, drop_plan, drop_time)
+    drop_context = torch.zeros(size, len(SEQUENCES), dtype=torch.bool)
+    if config.context_sequences:
+        drop_context = torch.rand(drop_context.shape, generator=generator) < config.context_dropout
+    return NoiseDraws(noise, times, drop_tokens, drop_instruction, drop_plan, drop_time, drop_context)

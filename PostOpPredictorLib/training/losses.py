@@ -26,7 +26,8 @@ def denoising_loss(
 ) -> Tensor:
     """The paper's loss E || target - prediction ||^2, where the target is noise or velocity.
 
-    Weighted around the lesion; tokens, instruction, plan and time are dropped at random, independently. ``draws``: the
+    Weighted around the lesion; tokens, instruction, plan, time and further scans are dropped at random,
+    independently. ``draws``: the
     random numbers, or where to draw them from.
     """
     config = denoiser.config
@@ -35,7 +36,7 @@ def denoising_loss(
         draws = draw_noise(config, training, (len(batch), *denoiser.noise_shape(batch.triplets)), draws)
     draws = draws.to(batch.query_post.device)
     triplets = batch.triplets.without_instruction(draws.drop_instruction).without_plan(draws.drop_plan)
-    triplets = triplets.without_time(draws.drop_time)
+    triplets = triplets.without_time(draws.drop_time).without_context(draws.drop_context)
     whole = batch.whole.without_instruction(draws.drop_instruction)
     with torch.no_grad():
         clean = denoiser.target_latents(triplets, batch.query_post, batch.query_outcome, batch.query_shift)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..atomic_files import whole_file
 from ..cases.bids import SHIFT_GRID
-from ..cases.case import EARLY_DAYS
+from ..cases.case import EARLY_DAYS, SEQUENCES
 from ..cases.library import CaseLibrary, LibraryCase
 from ..cases.library_check import case_problems
 from ..errors import InputError, LibraryError
@@ -24,7 +24,6 @@ from .neighbours import SliceGroups, find_neighbours
 from .tensor_file import TensorFile
 
 SCHEMA = 3
-SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
 SPLITS = ("train", "val", "test")
 KINDS = ("phantom", "semi-real", "real")
 MINIMUM_PIXELS = 20

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ..cases.case import EARLY_DAYS
+from ..cases.case import EARLY_DAYS, SEQUENCES
 from ..errors import InputError
 from ..model.alignment import with_aligned_instruction
 from ..model.config import PostOpConfig
@@ -21,7 +21,6 @@ from ..model.panels import Placement
 from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
 
 SPLITS = ("train", "val", "test")
-SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
 _REQUIRED = (
     "tumour",
     "outcome",
@@ -92,6 +91,7 @@ class PreparedSlices:
     aligned = False
     beside = False
     still = False
+    context: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         """Raises ``InputError`` when the file is missing, damaged, or not made by 'postop library prepare'."""
@@ -111,17 +111,26 @@ class PreparedSlices:
             raise InputError(f"{path} lacks '{(missing or ['pre_T1w'])[0]}'. Make it with 'postop library prepare'.")
 
     def shown_to(self, model: PostOpConfig) -> Self:
-        """The same slices as ``model`` wants to see them: precedents aligned, slices beside read, nothing shifted.
+        """The same slices as ``model`` wants to see them: precedents aligned, slices beside and further scans read,
+        nothing shifted.
 
-        Raises ``InputError`` where slices beside are wanted and not every slice was prepared.
+        Raises ``InputError`` where slices beside are wanted and not every slice was prepared, or scans that are not in
+        the file.
         """
         if model.neighbour_slices and self.metadata.get("version", {}).get("slice_step", 1) != 1:
             raise InputError(
                 "The model sees the slices beside each, but not every slice was prepared. Prepare them all."
             )
+        missing = [name for name in model.context_sequences if name not in self.sequences]
+        if missing:
+            raise InputError(
+                f"The model sees {missing[0]} beside what it draws, but the prepared slices hold "
+                f"{', '.join(self.sequences)}. Prepare cases that have it, or change 'context_sequences'."
+            )
         view = copy.copy(self)
         view.aligned, view.beside = model.align_instruction, model.neighbour_slices
         view.still = not model.tissue_shift
+        view.context = model.context_sequences
         return view
 
     @property
@@ -241,9 +250,22 @@ class PreparedSlices:
         )
         if self.beside:
             triplets = replace(triplets, query_beside=self._beside(rows, f"pre_{sequence}"))
+        if self.context:
+            triplets = replace(triplets, **self._context(rows, sequence))
         if missing.any():
             triplets = triplets.without_instruction(missing)
         return with_aligned_instruction(triplets) if self.aligned else triplets
+
+    def _context(self, rows: Tensor, sequence: str) -> dict[str, Tensor]:
+        """The further scans and whether they are there, in the order of ``SEQUENCES``; the one that is drawn is not."""
+        height, width = self.panel
+        scans, there = torch.zeros(len(rows), len(SEQUENCES), height, width), torch.zeros(len(rows), len(SEQUENCES))
+        for name in self.context:
+            if name != sequence:
+                at = SEQUENCES.index(name)
+                there[:, at] = self.arrays[f"has_{name}"][rows] > 0
+                scans[:, at] = self._image(f"pre_{name}", rows)[:, 0] * there[:, at, None, None]
+        return {"query_context": scans, "has_context": there > 0}
 
     def _beside(self, rows: Tensor, name: str) -> Tensor:
         """Scan and core one slice below and above (B, 4, y, x): rows of a case follow each other upwards."""
@@ -269,6 +291,7 @@ _TRIPLET_ARRAYS = (
     "instruction_outcome",
     "query_plan",
     "query_beside",
+    "query_context",
 )
 
 

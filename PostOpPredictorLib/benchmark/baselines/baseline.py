@@ -104,6 +104,7 @@ class Baseline(nn.Module):
             institution=False,
             align_instruction=False,
             neighbour_slices=False,
+            context_sequences=(),
         )
 
     def channels(self) -> tuple[int, int]:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..bids import participant_of
+from ..case import SEQUENCES
 
 Dataset = Literal["lumiere", "rhuh", "brats-post", "bids"]
-
-SEQUENCES = ("T1w", "T1wCE", "T2w", "FLAIR")
-"""In this order a session's scan for the alignment is chosen; only the first two can be aligned to the template."""
 
 
 @dataclass(frozen=True)

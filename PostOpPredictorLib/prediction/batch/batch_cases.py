@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...cases.case import SEQUENCES
 from ...errors import InputError, PostOpError
 from ..plan_request import PlanRequest
 from ..request import PredictionRequest
-from ..sequence_choice import SEQUENCES
 
 FILES = ("pre", "tumour", "brain")
 SETTINGS = ("labels", "sequence", "institution", "follow")

@@ -68,7 +68,7 @@ def hold_session(
 ) -> Mapping[str, Any]:
     """The same; ``load`` opens another kind of model than ours (tests)."""
     began = time.perf_counter()
-    request = replace(request, mode="mean", start="noise", more={}, plans=(), series=(), uncertainty=False)
+    request = replace(request, mode="mean", start="noise", plans=(), series=(), uncertainty=False)
     refuse_unreadable_plans(request)
     # Never over an earlier prediction: the folder is removed at the end.
     folder = refuse_unusable_folder(request.out, overwrite=False, inputs=())

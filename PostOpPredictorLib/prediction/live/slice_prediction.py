@@ -150,7 +150,14 @@ class SlicePredictor:
     def _batch(self, held: HeldPlan, slices: list[int]) -> TripletBatch:
         patient = self._patient
         return triplet_batch(
-            patient.pre, patient.tumour, patient.brain, self._instruction, slices, plan=planned(held), **self._asked
+            patient.pre,
+            patient.tumour,
+            patient.brain,
+            self._instruction,
+            slices,
+            plan=planned(held),
+            context=patient.context,
+            **self._asked,
         )
 
     def _smoothed(self, held: HeldPlan, near: range) -> tuple[FloatArray, FloatArray]:
