@@ -145,8 +145,10 @@ def write_small_configurations(folder: Path, project_root: Path) -> None:
     }
     for path in (project_root / "Resources" / "configurations").glob("*.yaml"):
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "model" not in document:
+            continue  # a list of trials
         shape = shapes[document["model"]["family"]]
-        sizes = {name: shape[name] for name in ("panel", "unet", "prompt", "steps")}
+        sizes = {name: shape[name] for name in ("panel", "zoom", "unet", "prompt", "steps")}
         sizes |= {"renderer": shape["renderer"]} if document["model"]["family"] == "compact" else {}
         sizes |= {"autoencoder": shape["autoencoder"]} if document["model"]["family"] == "paper" else {}
         model = {**document["model"], **sizes}
