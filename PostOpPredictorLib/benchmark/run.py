@@ -107,6 +107,9 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     workshop = _workshop(request)
     entries = [*chosen_entries(request.systems), *_trials(request, workshop)]
     _refuse_bright_fluid(request, entries, workshop)
+    for entry in entries:
+        if entry.system is None:
+            workshop.slices.shown_to(workshop.recipe_of(entry).model)  # raises for what was not prepared
     refuse_another_setting(workshop.folder, _training_setting(request, workshop))
     workshop.train_autoencoder(entries, progress)
     for entry in entries:
@@ -262,7 +265,7 @@ def _training_setting(request: BenchmarkRequest, workshop: Workshop) -> dict[str
         "budget": workshop.budget.text,
         "configuration": dataclasses.asdict(workshop.recipe),
         "configuration of ours": dataclasses.asdict(workshop.shipped),
-        "the grid is trained on": "whole slices",
+        "crop of the grid": 0,
     }
     return json.loads(json.dumps(values))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..training.config import TrainingConfig
 from .cost import machine_of
-from .entries import SHIPPED, Entry
+from .entries import SHIPPED, TRIAL, Entry
 from .trained_rows import mode_of
 from .workshop import Workshop
 
@@ -23,6 +23,8 @@ def setting_in_words(
     model, training = workshop.recipe.model, workshop.recipe.training
     ours = workshop.shipped.model
     trained = {"the others": training, "our shipped form": workshop.shipped.training}
+    if all(entry.kind in (SHIPPED, TRIAL) for entry in entries):
+        del trained["the others"]
     steps = {entry.title: workshop.steps_done(entry) for entry in entries}
     if workshop.autoencoder_steps is not None:
         steps["the autoencoder of all but our shipped form"] = {"autoencoder": workshop.autoencoder_steps}

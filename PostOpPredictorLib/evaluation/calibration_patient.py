@@ -18,7 +18,6 @@ import numpy as np
 
 from ..atomic_files import whole_file
 from ..cases.library import LibraryCase
-from ..prediction.further_scan import context_of
 from ..prediction.instruction import Instruction
 from ..prediction.triplet_slices import slices_with_tumour
 from ..prediction.uncertainty.ensemble import Ensemble, Predict, ensemble_of
@@ -109,7 +108,7 @@ def measure_patient(
 
 
 def _predictor(query: QueryCase, sequence: str, block: tuple[int, ...], trial: Trial) -> Predict:
-    beside = query.scans_beside(context_of(trial.pipe))
+    beside = query.context_for(trial.pipe)
 
     def predict(instruction: Instruction | None, progress: Progress, **changes: Any) -> CasePrediction:
         settings = {"sequence": sequence, "seed": trial.seed, "context": beside, **trial.settings, **changes}

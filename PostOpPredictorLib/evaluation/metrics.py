@@ -67,7 +67,7 @@ def not_available(lpips_reason: str = "", stride: int = 1) -> dict[str, str]:
     if lpips_reason:
         missing["lpips_full"] = lpips_reason
     if stride > 1:
-        reason = f"it compares slices that touch, and only every {stride}. was measured"
+        reason = f"it compares slices that touch, and only one slice in {stride} was measured"
         missing |= dict.fromkeys(("through_plane", "cavity_steadiness"), reason)
     return missing
 

@@ -21,7 +21,6 @@ import SimpleITK as sitk
 from ..cases.library import CaseLibrary
 from ..errors import InputError
 from ..model.pipeline import PostOpPipeline
-from ..prediction.further_scan import context_of
 from ..prediction.outcome_volume import CAVITY_LABELS, RESIDUAL_LABEL, VOXEL_ML
 from ..prediction.plans.following import carried_back
 from ..prediction.plans.patient_space import PatientSpace
@@ -106,7 +105,7 @@ class Bench:
                 precedent,
                 sequence=query.sequence,
                 plan=mask,
-                context=query.scans_beside(context_of(self._pipe)),
+                context=query.context_for(self._pipe),
             )
 
         return PatientResult(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +10,9 @@ import numpy as np
 from ..cases.case import FloatArray, LabelArray
 from ..cases.library import LibraryCase
 from ..errors import LibraryError
+from ..prediction.further_scan import context_of
 from ..prediction.outcome_volume import CAVITY_LABELS, RESIDUAL_LABEL, tumour_core
+from ..prediction.volume_prediction import Pipeline
 from .regions import Regions
 
 SMALLEST_CORE_PX = 20
@@ -52,9 +53,10 @@ class QueryCase:
             case, sequence, case.pre(sequence), case.post(sequence), case.brain_pre(), tumour, case.outcome(), slices
         )
 
-    def scans_beside(self, names: Sequence[str]) -> dict[str, FloatArray]:
-        """The scans before surgery of those sequences that the case has, without the one that is measured."""
-        return {name: self.case.pre(name) for name in names if name in self.case.sequences and name != self.sequence}
+    def context_for(self, pipe: Pipeline) -> dict[str, FloatArray]:
+        """The scans before surgery that ``pipe`` sees beside the one that is measured, as far as the case has them."""
+        seen = [name for name in context_of(pipe) if name in self.case.sequences and name != self.sequence]
+        return {name: self.case.pre(name) for name in seen}
 
     @property
     def core(self) -> np.ndarray:

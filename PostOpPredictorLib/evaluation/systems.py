@@ -12,7 +12,7 @@ import torch
 from ..cases.case import EARLY_DAYS, FloatArray
 from ..errors import LibraryError
 from ..model.composite import cavity_box, composite
-from ..prediction.further_scan import context_of
+from ..model.panels import Placement
 from ..prediction.fusion import fuse, warp_tissue
 from ..prediction.instruction import Instruction
 from ..prediction.outcome_volume import CAVITY_LABELS, OUTCOME_COUNT, RESIDUAL_LABEL, change_weight
@@ -104,8 +104,10 @@ class AutoencoderCeiling:
         image = np.zeros_like(case.post)
         for part in _parts(case.slices):
             slices = torch.from_numpy(case.post[list(part)])[:, None].to(self.pipe.device)
+            place = Placement.of(self.pipe.config_tree.panel, slices, self.pipe.config_tree.zoom)
             with torch.inference_mode():
-                decoded = self.pipe.autoencoder.to_image(self.pipe.autoencoder.to_latents(slices))
+                latents = self.pipe.autoencoder.to_latents(place.pad(place.enlarge_image(slices)))
+                decoded = place.cut(self.pipe.autoencoder.to_image(latents))
             image[list(part)] = decoded[:, 0].float().cpu().numpy().clip(0.0, 1.0)
         return Answer(image, None, None)
 
@@ -179,7 +181,7 @@ class OurModel:
             start=self.start,
             days=(case.case.days_since_surgery or EARLY_DAYS) if self.timed else None,
             own_institution=self.own_institution,
-            context=case.scans_beside(context_of(self.pipe)),
+            context=case.context_for(self.pipe),
         )
         outcome = prediction.outcome
         image = prediction.synthesised if self.raw else prediction.image

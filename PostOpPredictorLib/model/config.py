@@ -88,7 +88,7 @@ class PostOpConfig:
     in training with its own ``_dropout``. ``institution``: it is told whether the precedent is of the own institution.
     ``align_instruction``: the precedent is laid onto the query by their tumours, see ``model/alignment.py``.
     ``neighbour_slices``: the slices below and above the query's are seen, too.
-    ``tissue_shift``: False teaches that tissue stays where it was (a trial of what the shift is worth).
+    ``tissue_shift``: False teaches that tissue stays where it was; training sets it where no shift is known.
     ``sequences``: those that it was trained on; others are drawn with a warning.
     ``context_sequences``: the query's scans that are seen beside the one that is drawn, as far as they are there; each
     is dropped in training with ``context_dropout``.

@@ -3,26 +3,15 @@ section 2)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from ..errors import InputError
-from .triplet import TripletBatch
+from .triplet import ON_PIXELS, TripletBatch
 
-_NOT_ON_PIXELS = (
-    "z_mm",
-    "corner",
-    "has_context",
-    "has_instruction",
-    "has_plan",
-    "days",
-    "has_days",
-    "shown_days",
-    "own_institution",
-)
 _STEP = 4
 """Slices lie on whole latent pixels of the structure code, so that its half-resolution shift can be padded, too."""
 _IMAGES = ("query_pre", "query_context", "instruction_pre", "instruction_post")
@@ -43,9 +32,14 @@ class Placement:
 
     def __post_init__(self) -> None:
         if max(self.height, self.width) * self.zoom > self.panel:
-            enlarged = f" pixels, enlarged {self.zoom} times," if self.zoom > 1 else " pixels"
+            if self.zoom > 1:
+                raise InputError(
+                    f"Slices of {self.height} x {self.width} pixels, enlarged {self.zoom} times, do not fit on the "
+                    f"model's panel of {self.panel}. Set 'model: panel' to {self.zoom} times their longer side or "
+                    "more, or 'zoom: 1'."
+                )
             raise InputError(
-                f"Slices of {self.height} x {self.width}{enlarged} do not fit on the model's panel of {self.panel}. "
+                f"Slices of {self.height} x {self.width} pixels do not fit on the model's panel of {self.panel}. "
                 "Set 'model: panel' to their longer side or more."
             )
 
@@ -82,8 +76,7 @@ class Placement:
         """Slices or crops of them with the panel's pixels."""
         if self.zoom == 1:
             return triplets
-        names = [item.name for item in fields(triplets) if item.name not in _NOT_ON_PIXELS]
-        return replace(triplets, **{name: self._enlarged(name, getattr(triplets, name)) for name in names})
+        return replace(triplets, **{name: self._enlarged(name, getattr(triplets, name)) for name in ON_PIXELS})
 
     def pad(self, array: Tensor, shrink: int = 1) -> Tensor:
         """Enlarged (..., y / shrink, x / shrink) to (..., panel / shrink, panel / shrink), 0 around."""
@@ -101,12 +94,11 @@ class Placement:
         """The same slices on the panel; their ``corner`` moves, so that every pixel keeps its MNI place."""
         if self.filled:
             return triplets
-        names = [item.name for item in fields(triplets) if item.name not in _NOT_ON_PIXELS]
         assert triplets.corner is not None
         offset = torch.tensor(self.corner, device=triplets.corner.device)
         corner = triplets.corner - (offset if self.zoom == 1 else offset / self.zoom)
         enlarged = self.enlarge_triplets(triplets)
-        return replace(enlarged, **{name: self.pad(getattr(enlarged, name)) for name in names}, corner=corner)
+        return replace(enlarged, **{name: self.pad(getattr(enlarged, name)) for name in ON_PIXELS}, corner=corner)
 
     def _enlarged(self, name: str, array: Tensor) -> Tensor:
         return self.enlarge_image(array) if name in _IMAGES else self.enlarge(array)

@@ -234,7 +234,7 @@ class PostOpPipeline(DiffusionPipeline):
     def _placed(self, triplets: TripletBatch) -> tuple[TripletBatch, Placement]:
         """The slices as the networks see them, on the panel, and their place there."""
         place = Placement.of(self.config_tree.panel, triplets.query_pre, self.config_tree.zoom)
-        return self._shown(place.pad_triplets(triplets.to(self.unet.device))), place
+        return place.pad_triplets(self._shown(triplets.to(self.unet.device))), place
 
     def _shown(self, triplets: TripletBatch) -> TripletBatch:
         return with_aligned_instruction(triplets) if self.config_tree.align_instruction else triplets

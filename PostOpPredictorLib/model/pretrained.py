@@ -80,14 +80,17 @@ def pretrained_pipeline(config: PostOpConfig, source: Pretrained) -> PostOpPipel
 def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
     """A pipeline of ``config`` with the weights of ``source``; conditions that ``source`` does not know start at zero.
 
-    Such are the time since surgery and the own institution, or the query's further scans, whose channels come last.
-    Raises ``InputError`` where anything else of the shape differs.
+    Such are the time since surgery, the own institution and the query's further scans, whose channels come last in this
+    order; what is new must come after all that is known. Raises ``InputError`` where it does not, or where anything
+    else of the shape differs.
     """
-    known = source.config_tree.context_sequences
-    last = {"time", "institution"} if not known else set()
-    if not known:
-        last.add("context_sequences")
-    before, after = (_shape_of(one, last) for one in (source.config_tree, config))
+    seen, wanted = (_last_channels(one) for one in (source.config_tree, config))
+    if wanted[: len(seen)] != seen:
+        raise InputError(
+            f"The model to start from sees {', '.join(seen)}, the new one {', '.join(wanted) or 'none of it'}. "
+            "Let the new one see the same, and more after it."
+        )
+    before, after = (_shape_of(one) for one in (source.config_tree, config))
     if before != after:
         changed = sorted(name for name in before if before[name] != after[name])
         raise InputError(f"The model to start from has another '{changed[0]}'. Give its configuration.")
@@ -103,13 +106,21 @@ def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
     return pipeline
 
 
-def _shape_of(config: PostOpConfig, last: set[str]) -> dict[str, Any]:
-    """What must agree between two configurations for weights to be carried over; not ``last``, whose channels come
-    last."""
+def _last_channels(config: PostOpConfig) -> list[str]:
+    """The conditions that a model may grow by, in the order of their channels."""
+    named = [name for name in ("time", "institution") if getattr(config, name)]
+    return [*named, *config.context_sequences]
+
+
+def _shape_of(config: PostOpConfig) -> dict[str, Any]:
+    """What must agree between two configurations for weights to be carried over."""
     free = (
-        *last,
+        "time",
         "time_dropout",
+        "institution",
+        "context_sequences",
         "context_dropout",
+        "tissue_shift",
         "align_instruction",
         "plan_dropout",
         "condition_dropout",

@@ -11,6 +11,11 @@ from ..cases.case import SEQUENCES
 
 CORE_LABELS = (1, 4)
 OEDEMA_LABEL = 2
+ON_PIXELS = (
+    *("query_pre", "query_tumour", "query_brain", "query_plan", "query_beside", "query_context"),
+    *("instruction_pre", "instruction_post", "instruction_tumour", "instruction_outcome"),
+)
+"""The fields of a triplet that are images, masks or labels (..., y, x)."""
 OUTCOME_LABELS = ("unchanged", "cavity", "residual tumour", "blood", "oedema", "air")
 HOLE_LABELS = (1, 3, 5)
 

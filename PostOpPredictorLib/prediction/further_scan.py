@@ -16,8 +16,10 @@ from ..imaging.brain import foreground
 from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
 from ..imaging.intensity import IntensityWindow
 from ..imaging.volumes import read_volume
+from ..progress import Progress
 from .patient import Patient
 from .request import PredictionRequest
+from .sequence_choice import SequenceChoice
 from .volume_prediction import Pipeline
 
 LEAST_COVERED = 0.85
@@ -48,13 +50,24 @@ def read_further_scan(patient: Patient, path: Path, sequence: str) -> Patient:
     )
 
 
-def with_context(patient: Patient, request: PredictionRequest, pipeline: Pipeline, main: str) -> Patient:
+def with_context(
+    patient: Patient, request: PredictionRequest, pipeline: Pipeline, main: SequenceChoice, progress: Progress
+) -> Patient:
     """``patient`` with those further scans of ``request`` that the model sees beside the ``main`` one.
 
-    Raises ``InputError`` as ``read_further_scan``.
+    Raises ``InputError`` as ``read_further_scan``, and where the main scan's sequence is given again.
     """
-    seen = [name for name in context_of(pipeline) if name in request.more and name != main]
-    return replace(patient, context={name: read_further_scan(patient, request.more[name], name).pre for name in seen})
+    if main.sequence in request.more:
+        raise InputError(
+            f"The main scan is {main.sequence} ({main.reason}), and a further scan is named {main.sequence} as "
+            "well. Say with --sequence what the main scan is, or leave the further one out."
+        )
+    further = {}
+    for name in (name for name in context_of(pipeline) if name in request.more):
+        progress.stage(f"Reading the {name} scan")
+        progress.step(0, 1)
+        further[name] = read_further_scan(patient, request.more[name], name)
+    return replace(patient, further=further)
 
 
 def context_of(pipeline: Pipeline) -> tuple[str, ...]:

@@ -29,25 +29,19 @@ from .volume_prediction import CasePrediction, render_sequence
 def more_sequences(asked: Asked, progress: Progress) -> Answer | None:
     """The predicted operation in every sequence of ``request.more``, in MNI space and on that scan's own grid.
 
-    Raises ``InputError`` for a scan that is no usable one, lies in another space than the main scan, or has its
-    sequence.
+    Raises ``InputError`` for a scan that is no usable one or lies in another space than the main scan.
     """
     further = asked.request.more
     if not further:
         return None
-    main = asked.prediction.sequence.sequence
-    if main in further:
-        raise InputError(
-            f"The main scan is {main} ({asked.prediction.sequence.reason}), and a further scan is named {main} as "
-            "well. Say with --sequence what the main scan is, or leave the further one out."
-        )
     if not asked.tools.pipeline.has_renderer:
         return None  # they were seen, and cannot be drawn
     records, files = [], []
     for number, (sequence, path) in enumerate(further.items()):
         progress.stage(f"Reading the {sequence} scan")
         progress.step(number, len(further))
-        patient = read_further_scan(asked.prediction.patient, path, sequence)
+        main = asked.prediction.patient
+        patient = main.further.get(sequence) or read_further_scan(main, path, sequence)
         record, case = _drawn(asked, patient, sequence, progress)
         records.append(record)
         files += _files(patient, case, sequence, progress)

@@ -29,7 +29,7 @@ class Patient:
 
     ``scan`` and ``labels`` lie on the scan's own grid, in scanner units; ``scan_mni`` (0 outside the brain),
     ``labels_mni`` and ``brain_mni`` on TEMPLATE_GRID. ``pre`` float32 [0, 1], ``tumour`` labels and ``brain`` 0/1 are
-    (z, y, x) on WORKING_GRID. ``context``: further scans of the session that the model is shown, like ``pre``.
+    (z, y, x) on WORKING_GRID. ``further``: the same patient in the further scans that the model is shown.
     """
 
     scan: sitk.Image
@@ -42,7 +42,12 @@ class Patient:
     pre: FloatArray
     tumour: LabelArray
     brain: LabelArray
-    context: Mapping[str, FloatArray] = field(default_factory=dict)
+    further: Mapping[str, Patient] = field(default_factory=dict)
+
+    @property
+    def context(self) -> dict[str, FloatArray]:
+        """What the model is shown beside ``pre``, by sequence."""
+        return {name: one.pre for name, one in self.further.items()}
 
 
 def read_patient(

@@ -82,7 +82,7 @@ def predict_patient(request: PredictionRequest, tools: Tools, progress: Progress
     sequence = choose_sequence(request.sequence, patient.pre, patient.tumour, patient.brain)
     sequence = with_warning(sequence, tools.pipeline)
     progress.log(f"Sequence {sequence.sequence}: {sequence.reason}.")
-    patient = with_context(patient, request, tools.pipeline, sequence.sequence)
+    patient = with_context(patient, request, tools.pipeline, sequence, progress)
     library = tools.library
     progress.stage("Looking for similar cases")
     progress.step(0, 1)

@@ -122,6 +122,9 @@ def provenance_record(
         "input": {
             "scan_sha256": voxel_checksum(prediction.patient.scan),
             "tumour_sha256": voxel_checksum(prediction.patient.labels),
+            "further_scans_sha256": {
+                name: voxel_checksum(one.scan) for name, one in prediction.patient.further.items()
+            },
         },
         "registration": {
             "sentence": quality.sentence,

@@ -35,7 +35,8 @@ class PredictionRequest:
     is followed. ``institution`` limits retrieval to the cases of one place. ``out``: a folder that must not exist,
     unless ``overwrite``.
 
-    ``more``: further scans of the same session and space by sequence, predicted from the same outcome. ``follow``: the
+    ``more``: further scans of the same session and space by sequence: predicted from the same outcome, and seen by a
+    model that has them among its ``context_sequences``. ``follow``: the
     case that is followed instead of the most similar one; ``exclude``: cases that are not precedents. ``days`` since
     surgery that the prediction shows; ``series``: more of such days, a volume each. ``uncertainty``: maps of spread,
     and what each precedent changes; ``noise_samples``: samples for the spread over noise. ``plans``: a prediction for

@@ -47,14 +47,19 @@ def fill_embeddings(
     device, generator = adapter.null_tokens.device, torch.Generator()
     wanted = slices.sequences if training.sequence == "any" else (training.sequence,)
     pairs = composites(slices, training.neighbours)
-    chunks = [(sequence, chunk) for sequence in wanted for chunk in pairs.split(_AT_ONCE)]
+    turned = (False, True) if training.mirrored_share > 0 else (False,)
+    chunks = [(sequence, chunk, turn) for sequence in wanted for turn in turned for chunk in pairs.split(_AT_ONCE)]
     own = own_share(chunks, processes)
-    for number, (sequence, chunk) in enumerate(own):
+    slices = slices.shown_to(model)
+    for number, (sequence, chunk, turn) in enumerate(own):
         progress.step(number, len(own))
-        batch = slices.batch(chunk[:, 0], chunk[:, 1], sequence, 0, generator).on_panel(model.panel, model.zoom)
+        mirrored = torch.full((len(chunk),), turn)
+        batch = slices.batch(chunk[:, 0], chunk[:, 1], sequence, 0, generator, mirrored=mirrored)
+        # Enlarged where training enlarges: another device rounds otherwise, and the cache knows images by their bytes.
+        batch = batch.to(device).on_panel(model.panel, model.zoom)
         bfloat16 = training.precision == "bfloat16"
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            denoiser.tokens(batch.whole.to(device))
+            denoiser.tokens(batch.whole)
     progress.step(len(own), len(own))
     return adapter.cache.misses
 

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..model.alignment import with_aligned_instruction
 from ..model.config import PostOpConfig
 from ..model.panels import Placement
-from ..model.triplet import CORE_LABELS, TripletBatch, label_mask
+from ..model.triplet import CORE_LABELS, ON_PIXELS, TripletBatch, label_mask
 
 SPLITS = ("train", "val", "test")
 _REQUIRED = (
@@ -135,14 +135,8 @@ class PreparedSlices:
 
     @property
     def knows_shift(self) -> bool:
-        """Whether it is known of any slice how the tissue moved; of imported real pairs it is not."""
-        return bool((self.arrays["shift_known"] > 0).any())
-
-    def standing_still(self) -> Self:
-        """The same, told as if no tissue had moved."""
-        view = copy.copy(self)
-        view.still = True
-        return view
+        """Whether it is known of any training slice how the tissue moved; of imported real pairs it is not."""
+        return bool((self.arrays["shift_known"][self.arrays["split"] == SPLITS.index("train")] > 0).any())
 
     def unaligned(self) -> Self:
         """The same with precedents as they lie, for a pipeline, which aligns them itself."""
@@ -189,7 +183,7 @@ class PreparedSlices:
         shift = self.arrays["shift"][rows].float() / 10 * (not self.still)
         if mirrored is not None:
             turn = _Mirror(mirrored)
-            whole = replace(whole, **{name: turn(getattr(whole, name)) for name in _TRIPLET_ARRAYS})
+            whole = replace(whole, **{name: turn(getattr(whole, name)) for name in ON_PIXELS})
             post, outcome, shift = turn(post), turn(outcome), turn.shift(shift)
         lesion = _near(label_mask(whole.query_tumour, CORE_LABELS) + (outcome > 0)[:, None].float())
         known = (self.arrays["shift_known"][rows] > 0) | self.still
@@ -197,7 +191,7 @@ class PreparedSlices:
             return TrainingBatch(whole, post, outcome, shift, lesion, whole, known)
         corners = _corners(label_mask(whole.query_tumour, CORE_LABELS), crop, generator)
         cut = _Cutter(corners, crop)
-        triplets = replace(whole, **{name: cut(getattr(whole, name)) for name in _TRIPLET_ARRAYS}, corner=corners)
+        triplets = replace(whole, **{name: cut(getattr(whole, name)) for name in ON_PIXELS}, corner=corners)
         return TrainingBatch(triplets, cut(post), cut(outcome), cut(shift, 2), cut(lesion), whole, known)
 
     def draw_instruction(
@@ -279,20 +273,6 @@ class PreparedSlices:
 
     def _image(self, name: str, rows: Tensor) -> Tensor:
         return self.arrays[name][rows][:, None].float() / 255
-
-
-_TRIPLET_ARRAYS = (
-    "query_pre",
-    "query_tumour",
-    "query_brain",
-    "instruction_pre",
-    "instruction_post",
-    "instruction_tumour",
-    "instruction_outcome",
-    "query_plan",
-    "query_beside",
-    "query_context",
-)
 
 
 @dataclass(frozen=True)

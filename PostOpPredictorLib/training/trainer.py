@@ -54,14 +54,12 @@ class Trainer:
         self.processes = processes or OneProcess()
         own_rows(training.batch_size, self.processes, training.accumulate)
         self.run.mkdir(parents=True, exist_ok=True)
+        self.slices = slices
         self.pipeline = self._pipeline(model)
-        if self.pipeline.config_tree.layout == "grid" and training.crop:
+        if training.part == "denoiser" and self.pipeline.config_tree.layout == "grid" and training.crop:
             # Between cropped panels the way from precedent to answer would be shorter than when the model is asked.
             self.training = training = dataclasses.replace(training, crop=0)
         self.slices = slices.shown_to(self.pipeline.config_tree)
-        if not training.start_from and not slices.knows_shift:
-            # From random weights a shift that nothing teaches would be noise that bends the brain.
-            self.slices = self.slices.standing_still()
         self.objective = self._objective()
         self._refuse_what_does_not_fit()
         self._prepare_networks()
@@ -181,10 +179,13 @@ class Trainer:
                 self.device
             )
         if not folder.exists():
+            if model.target == "structure" and not self.slices.knows_shift:
+                # A shift that nothing teaches would be noise that bends the brain.
+                model = dataclasses.replace(model, tissue_shift=False)
             source = Pretrained(self.training.stable_diffusion, self.training.medsam, self.training.download)
             return pretrained_pipeline(model, source).to(self.device)
         pipeline = PostOpPipeline.from_pretrained(folder)
-        if pipeline.config_tree != model:
+        if pipeline.config_tree != dataclasses.replace(model, tissue_shift=pipeline.config_tree.tissue_shift):
             raise InputError(
                 f"{folder} holds a model of another configuration. "
                 "Train into another folder, or give its configuration."

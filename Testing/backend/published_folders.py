@@ -97,7 +97,24 @@ def lumiere_study(folder: Path, *, after: bool = False, labels: np.ndarray | Non
     for number, name in enumerate(SCANS):
         write(brain_scan(number, 100.0, dark), atlas / "skull_strip" / f"{name}_skull_strip.nii.gz")
     write(BRAIN.astype(np.uint8), atlas / "skull_strip" / "brain_mask.nii.gz")
+    _bystanders(folder)
     return folder
+
+
+def _bystanders(folder: Path) -> None:
+    """What lies beside and is not to be read: native scans, their masks and transforms, the other segmentation. Empty
+    files, so that reading one is an error."""
+    names = [name.upper() for name in SCANS]
+    native, other = folder / "DeepBraTumIA-segmentation" / "native", folder / "HD-GLIO-AUTO-segmentation"
+    paths = [folder / f"{name}.nii.gz" for name in names]
+    paths += [native / "segmentation" / f"{name}_seg_mask.nii.gz" for name in SCANS]
+    paths += [native / "transformation" / f"{name}.tfm" for name in SCANS]
+    paths += [other / "registered" / f"{name}_r2s_bet_reg.nii.gz" for name in names]
+    paths += [other / "registered" / "segmentation.nii.gz"]
+    paths += [other / "native" / f"segmentation_{name}_origspace.nii.gz" for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def lumiere_ratings(root: Path, rows: Sequence[tuple[str, str, str, str]], encoding: str = "utf-8-sig") -> Path:
@@ -127,6 +144,8 @@ def lumiere(root: Path, patients: Mapping[str, Mapping[str, str]], full: bool = 
             if told:
                 rows.append((patient, week, rating, why))
     lumiere_ratings(root, rows)
+    for name in ("MRinfo", "pyradiomics-deepbratumia-features", "pyradiomics-hdglioauto-features"):
+        (root / f"LUMIERE-{name}.csv").write_text("Patient,Timepoint,Sequence\nPatient-001,week-000-1,CT1\n")
     return root
 
 

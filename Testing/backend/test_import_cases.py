@@ -36,7 +36,7 @@ from PostOpPredictorLib.cases.importers.outcome_labels import proxy_cavity
 from PostOpPredictorLib.cases.importers.pair_reading import read_pair
 from PostOpPredictorLib.cases.importers.plan import ImportPlan
 from PostOpPredictorLib.errors import InputError
-from PostOpPredictorLib.imaging.grid import WORKING_GRID
+from PostOpPredictorLib.imaging.grid import WORKING_GRID, Grid
 from PostOpPredictorLib.imaging.registration_quality import RegistrationQuality
 
 PRE, POST = "Imaging/Patient-001/week-000-1", "Imaging/Patient-001/week-000-2"
@@ -163,6 +163,15 @@ def test_a_tumour_mask_of_oedema_only_is_refused(a_lumiere: Path) -> None:
         case_of(a_lumiere)
 
 
+@pytest.mark.parametrize("which", [PRE, POST])
+def test_without_a_brain_mask_the_scans_own_edge_is_taken(a_lumiere: Path, which: str) -> None:
+    expected = case_of(a_lumiere)
+    (a_lumiere / which / ATLAS / "skull_strip/brain_mask.nii.gz").unlink()
+    found = case_of(a_lumiere)
+    for mask in ("brain_pre", "brain_post"):
+        assert overlap(getattr(found, mask) > 0, getattr(expected, mask) > 0) > 0.97, mask
+
+
 def test_every_sequence_is_imported(a_lumiere: Path) -> None:
     case = case_of(a_lumiere)
     assert set(case.pre) == set(case.post) == {"T1w", "T1wCE", "T2w", "FLAIR"}
@@ -286,6 +295,19 @@ def test_rhuh_is_read_with_z_scores_and_three_labels(tmp_path: Path) -> None:
     cavity = case.outcome == 1
     assert not (cavity & (case.outcome == 2)).any() and overlap(cavity, here(labels_after()["cavity"])) > 0.75
     assert not (cavity & ~np.isin(case.tumour, (1, 4))).any(), "the proxy of RHUH is within the core"
+
+
+def test_a_rhuh_session_on_another_grid_lands_in_its_place(tmp_path: Path) -> None:
+    root = rhuh_patient(tmp_path)
+    other = Grid((64, 76, 64), (3.0, 3.0, 3.0), (-97.0, -101.0, -76.0))
+    for path in (root / "RHUH-GBM_nii_v1" / "RHUH-0001" / "1").glob("*.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        how = sitk.sitkNearestNeighbor if "segmentations" in path.name else sitk.sitkLinear
+        sitk.WriteImage(other.resample(image, interpolator=how), str(path))
+    case = first_case(rhuh.plan(root))
+    assert overlap(case.tumour == 4, here(labels_before()["enhancing"])) > 0.95
+    assert overlap(case.outcome == 2, here(labels_after()["enhancing"])) > 0.7
+    assert overlap(case.outcome == 1, here(labels_after()["cavity"])) > 0.7
 
 
 def test_the_background_of_z_scores_is_dark_although_it_is_their_mean(tmp_path: Path) -> None:

@@ -318,11 +318,26 @@ def test_where_no_shift_is_known_a_fresh_model_learns_that_nothing_moves(tmp_pat
     trainer = Trainer(tiny_config(), QUICK, imported, tmp_path / "fresh")
     batch = trainer._draw(torch.Generator().manual_seed(0))
     assert batch.shift_known.all() and not batch.query_shift.any()
-    # Weights that know the shift of simulated operations keep it.
+    assert not trainer.pipeline.config_tree.tissue_shift, "and the model says so"
+
+
+def test_weights_that_know_the_shift_keep_it_however_the_run_goes_on(tmp_path: Path) -> None:
+    arrays = prepared_arrays(train=9, val=3)
+    arrays["shift_known"].zero_()
+    save_file(arrays, tmp_path / "imported.safetensors", metadata={"splits": json.dumps(["train", "val", "test"])})
+    imported = PreparedSlices(tmp_path / "imported.safetensors")
+    PostOpPipeline.of(tiny_config()).save(tmp_path / "source")
     start = dataclasses.replace(QUICK, start_from=str(tmp_path / "source"))
-    trainer.pipeline.save(tmp_path / "source")
-    kept = Trainer(tiny_config(), start, imported, tmp_path / "further")._draw(torch.Generator().manual_seed(0))
-    assert not kept.shift_known.any()
+    first = Trainer(tiny_config(), start, imported, tmp_path / "run")
+    first.save()
+    again = Trainer(tiny_config(), QUICK, imported, tmp_path / "run")
+    for trainer in (first, again):
+        assert trainer.pipeline.config_tree.tissue_shift
+        assert not trainer._draw(torch.Generator().manual_seed(0)).shift_known.any()
+    fresh = Trainer(tiny_config(), QUICK, imported, tmp_path / "fresh")
+    fresh.save()
+    resumed = Trainer(tiny_config(), QUICK, imported, tmp_path / "fresh")
+    assert resumed._draw(torch.Generator().manual_seed(0)).shift_known.all()
 
 
 def test_one_known_shift_is_enough_to_learn_from(tmp_path: Path) -> None:
