@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from prediction_bench import HAND_GRID, FollowsThePrecedent, Recorder, on_disk, small_library
+from live_bench import Lively
+from prediction_bench import (
+    HAND_GRID,
+    FollowsThePrecedent,
+    Recorder,
+    in_mni,
+    on_disk,
+    small_library,
+    template_patient,
+)
 from safetensors.torch import save_file
 from synthetic_cases import made_up_case
 from tiny_models import a_batch, a_pipeline, prepared_arrays, some_triplets, tiny_config, write_prepared
@@ -20,6 +29,7 @@ from tiny_models import a_batch, a_pipeline, prepared_arrays, some_triplets, tin
 from PostOpPredictorLib.cases.case import SEQUENCES
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.errors import InputError
+from PostOpPredictorLib.evaluation import calibration_patient, plan_benchmark
 from PostOpPredictorLib.evaluation.query_case import QueryCase
 from PostOpPredictorLib.evaluation.systems import OurModel
 from PostOpPredictorLib.imaging import template
@@ -27,9 +37,14 @@ from PostOpPredictorLib.imaging.grid import WORKING_GRID
 from PostOpPredictorLib.model.layouts import stacked_channels, stacked_condition
 from PostOpPredictorLib.model.pretrained import grown
 from PostOpPredictorLib.model.triplet import TripletBatch
+from PostOpPredictorLib.prediction.live.held_plan import HeldPlans
+from PostOpPredictorLib.prediction.live.slice_prediction import SlicePredictor
+from PostOpPredictorLib.prediction.patient import align
+from PostOpPredictorLib.prediction.plan_request import PlanRequest
 from PostOpPredictorLib.prediction.predictor import predict
 from PostOpPredictorLib.prediction.request import PredictionRequest
 from PostOpPredictorLib.prediction.triplet_slices import triplet_batch
+from PostOpPredictorLib.prediction.volume_prediction import predict_case
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.training.config import TrainingConfig
 from PostOpPredictorLib.training.draws import draw_noise
@@ -203,6 +218,38 @@ def test_the_evaluation_shows_them_too(tmp_path: Path) -> None:
     assert list(query.context_for(model)) == ["FLAIR"] and not query.context_for(FollowsThePrecedent())
     OurModel(model, "mean").predict_case(query, None)
     assert all(batch.has_context[:, FLAIR].all() for batch in model.batches)
+
+
+def test_the_live_preview_shows_what_the_patient_holds() -> None:
+    scan, labels = template_patient()
+    patient = align(scan, labels, in_mni(scan))
+    seen = dataclasses.replace(patient, further={"FLAIR": patient})
+    assert np.array_equal(seen.context["FLAIR"], patient.pre)
+    model = Lively()
+    case = predict_case(model, patient.pre, patient.tumour, patient.brain, None, sequence="T1w")
+    predictor = SlicePredictor(model, seen, None, case, days=None, own_institution=False)
+    held = HeldPlans(seen, case, ()).of(PlanRequest("core", margin_mm=0.0))
+    batch = predictor._batch(held, [58])
+    assert batch.has_context.tolist() == [[False, False, False, True]]
+
+
+def test_calibration_and_plans_show_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = CaseLibrary.create(tmp_path / "library")
+    case = made_up_case("0001", split="test")
+    flair = (case.pre["T1w"] * 0.5).astype(np.float32)
+    library.add(dataclasses.replace(case, pre={**case.pre, "FLAIR": flair}, post={**case.post, "FLAIR": flair}))
+    query = QueryCase.of(library.cases[0], "T1w")
+    asked: list[dict[str, Any]] = []
+    for module in (calibration_patient, plan_benchmark):
+        monkeypatch.setattr(module, "predict_case", lambda *_, **settings: asked.append(settings))
+    trial = SimpleNamespace(pipe=Sees(), seed=0, settings={})
+    calibration_patient._predictor(query, "T1w", (50,), trial)(None, SilentProgress())  # type: ignore[arg-type]
+    monkeypatch.setattr(plan_benchmark, "strategy_named", lambda *_, **__: None)
+    monkeypatch.setattr(plan_benchmark, "BestPrecedent", lambda *_: lambda *_: None)
+    monkeypatch.setattr(plan_benchmark, "_agreement", lambda *_: None)
+    monkeypatch.setattr(type(query.case), "resection", lambda _: np.ones(WORKING_GRID.shape, np.uint8))
+    plan_benchmark.Bench(Sees(), library).evaluate(query, nested=False)
+    assert len(asked) == 3 and all(list(settings["context"]) == ["FLAIR"] for settings in asked)
 
 
 def test_a_batch_without_further_scans_is_as_it_was(tmp_path: Path) -> None:

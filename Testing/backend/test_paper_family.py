@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import a_batch, tiny_paper, write_prepared
+from tiny_models import SIZE, a_batch, tiny_paper, write_prepared
 
 from PostOpPredictorLib.errors import InputError
-from PostOpPredictorLib.model.config import paper_config
+from PostOpPredictorLib.model.config import PostOpConfig, paper_config
 from PostOpPredictorLib.model.prompt_adapter import PromptAdapter
 from PostOpPredictorLib.training import memory, paper_scale
 from PostOpPredictorLib.training.config import TrainingConfig
@@ -45,11 +45,15 @@ def test_a_small_instance_of_the_papers_family_learns(tmp_path: Path, slices: Pr
     assert loss() < 0.6 * before
 
 
+@pytest.mark.parametrize(
+    ("model", "mirrored"), [(tiny_paper(), 0.0), (tiny_paper(panel=2 * SIZE, zoom=2), 0.5)], ids=["plain", "more"]
+)
 def test_embeddings_made_beforehand_by_two_processes_are_all_that_training_asks_for(
-    tmp_path: Path, slices: PreparedSlices
+    tmp_path: Path, slices: PreparedSlices, model: PostOpConfig, mirrored: float
 ) -> None:
-    model = tiny_paper()
-    training = TrainingConfig(batch_size=4, crop=0, sequence="T1w", embeddings=str(tmp_path / "embeddings"))
+    training = TrainingConfig(
+        batch_size=4, crop=0, sequence="T1w", embeddings=str(tmp_path / "embeddings"), mirrored_share=mirrored
+    )
     torch.manual_seed(training.seed)
     trainer = Trainer(model, training, slices, tmp_path / "run")
     made = []
@@ -58,7 +62,8 @@ def test_embeddings_made_beforehand_by_two_processes_are_all_that_training_asks_
         adapter.load_state_dict(trainer.pipeline.prompt_adapter.state_dict())
         adapter.cache_embeddings(tmp_path / "embeddings")
         made.append(fill_embeddings(model, training, slices, adapter, OneProcess(rank, 2)))
-    assert sum(made) == len(composites(slices, 15)) == 18 and min(made) > 0
+    assert len(composites(slices, 15)) == 18
+    assert sum(made) == (36 if mirrored else 18) and min(made) > 0
     for _ in range(5):
         trainer._one_step()
     cache = trainer.pipeline.prompt_adapter.cache

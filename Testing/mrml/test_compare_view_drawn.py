@@ -121,7 +121,7 @@ def test_the_warning_survives_the_reveal_and_goes_with_the_view(
 
 
 def test_precedents_say_how_alike_they_are_and_how_much_was_removed(
-    shown: CompareView, layout_manager: OffscreenLayoutManager
+    shown: CompareView, layout_manager: OffscreenLayoutManager, prediction: PredictionNodes
 ) -> None:
     def texts(name: str) -> list[str]:
         renderer = layout_manager.sliceWidget(name).sliceView().renderWindow().GetRenderers().GetFirstRenderer()
@@ -129,9 +129,13 @@ def test_precedents_say_how_alike_they_are_and_how_much_was_removed(
 
     assert "Overlap of tumours 0.80" in texts(beforeTag(1))
     assert "97 % resected" in texts(afterTag(1))
+    assert not any("proxy" in text for text in texts(afterTag(1)))
     shown.setPrecedents([2])
     assert "Overlap of tumours 0.70" in texts(beforeTag(1))
     assert "Overlap of tumours 0.80" not in texts(beforeTag(1))
+    prediction.precedents[0].attributes["cavity"] = "proxy"
+    shown.setPrecedents([1])
+    assert {"97 % resected", "cavity: a proxy"} <= {line for text in texts(afterTag(1)) for line in text.split("\n")}
 
 
 def test_the_reveal_goes_from_the_prediction_to_the_pre_op_scan(
