@@ -308,6 +308,15 @@ def test_a_sequence_that_image_models_cannot_be_asked_is_refused_before_the_trai
     assert not (tmp_path / "out").exists()
 
 
+def test_scans_that_were_not_prepared_are_told_before_the_training(cohort: Path, tmp_path: Path) -> None:
+    told = yaml.safe_load((cohort / "tiny.yaml").read_text(encoding="utf-8"))
+    told["model"]["context_sequences"] = ["FLAIR"]
+    (tmp_path / "seeing.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+    with pytest.raises(InputError, match="sees FLAIR beside what it draws"):
+        benchmark(a_request(cohort, tmp_path / "out", ours=tmp_path / "seeing.yaml"), SilentProgress())
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_a_stride_leaves_out_is_named() -> None:
     assert not {"through_plane", "cavity_steadiness"} & set(not_available())
     told = not_available("no weights were given", stride=3)
