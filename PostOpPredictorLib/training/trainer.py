@@ -77,7 +77,7 @@ class Trainer:
             self.optimizer, lambda step: learning_rate_factor(step, training.warmup_steps, training.steps)
         )
         self.ema = weight_average(self.learning, training.ema_decay, self.device)
-        self.validation = Validation(self.slices, training) if training.validate_every else None
+        self.validation = self._validation()
         self.best_loss = float("inf")
         self._rows: dict[str, tuple[Tensor, Tensor]] = {}
         self.step = 0
@@ -91,6 +91,8 @@ class Trainer:
         """Run to ``training.steps``; on cancel the last whole step is saved before ``Cancelled`` goes on."""
         progress = progress if self.processes.rank == 0 else SilentProgress()
         progress.stage(f"Training the {self.training.part}")
+        if self.training.validate_every and self.validation is None:
+            progress.log("There are no validation patients to choose the weights by: the last ones are kept.")
         recent: deque[float] = deque(maxlen=100)
         for network in self._networks():
             network.train()
@@ -98,7 +100,8 @@ class Trainer:
             while self.step < self.training.steps:
                 recent.append(self._one_step())
                 self._tell(progress, recent)
-                if self.validation is not None and self.step % self.training.validate_every == 0:
+                last = self.step == self.training.steps
+                if self.validation is not None and (last or self.step % self.training.validate_every == 0):
                     self._validate(self.validation, progress)
                 if self.step % self.training.checkpoint_every == 0:
                     self.save()
@@ -126,11 +129,12 @@ class Trainer:
     def save(self) -> None:
         """Write the EMA weights as a pipeline and the whole state, each whole or not at all; process 0 alone does.
 
-        Where validation patients choose the weights, the pipeline is written when it is the best so far.
+        Where validation patients choose the weights, the pipeline is written when it is the best so far; until they
+        were asked, as it is.
         """
         if self.processes.rank > 0:
             return
-        if self.validation is None or not (self.run / "model").exists():
+        if self.validation is None or self.best_loss == float("inf"):
             self._save_model()
         state = {
             "step": self.step,
@@ -197,6 +201,13 @@ class Trainer:
 
     def _objective(self) -> Objective:
         return Objective(self.pipeline, self.training)
+
+    def _validation(self) -> Validation | None:
+        """What chooses the weights; None where nothing does, or where there are no patients for it."""
+        if not self.training.validate_every:
+            return None
+        validation = Validation(self.slices, self.training)
+        return validation if validation.batches else None
 
     def _refuse_what_does_not_fit(self) -> None:
         training, (height, width) = self.training, self.slices.panel

@@ -85,6 +85,33 @@ def test_validation_keeps_the_best_weights_not_the_last(
     assert not torch.equal(best.unet.conv_out.weight, trainer.pipeline.unet.conv_out.weight)
 
 
+def test_without_validation_patients_the_last_weights_are_kept_and_it_is_said(tmp_path: Path) -> None:
+    """As after 'postop library split' without --val: a loss over nobody must not choose."""
+    slices = PreparedSlices(write_prepared(tmp_path / "slices.safetensors", val=0))
+    trainer = Trainer(tiny_config(), dataclasses.replace(SHORT, validate_every=2), slices, tmp_path / "run")
+    told = []
+    progress = SilentProgress()
+    progress.log = told.append  # type: ignore[method-assign]
+    trainer.train(progress)
+    assert any("no validation patients" in text for text in told)
+    kept = PostOpPipeline.from_pretrained(tmp_path / "run" / "model")
+    with trainer._averaged_weights():
+        assert torch.equal(kept.unet.conv_out.weight, trainer.pipeline.unet.conv_out.weight)
+
+
+def test_a_part_shorter_than_the_way_to_a_validation_is_kept_beside_the_other_part(
+    tmp_path: Path, slices: PreparedSlices
+) -> None:
+    for part in ("renderer", "denoiser"):
+        training = dataclasses.replace(SHORT, part=part, validate_every=100)
+        trainer = Trainer(tiny_config(), training, slices, tmp_path / "run")
+        trainer.train(SilentProgress())
+        kept = PostOpPipeline.from_pretrained(tmp_path / "run" / "model")
+        with trainer._averaged_weights():
+            for saved, learned in ((kept.renderer, trainer.pipeline.renderer), (kept.unet, trainer.pipeline.unet)):
+                assert torch.equal(saved.conv_out.weight, learned.conv_out.weight), part
+
+
 def test_the_validation_loss_is_the_same_twice_and_tells_weights_apart(tmp_path: Path, slices: PreparedSlices) -> None:
     training = dataclasses.replace(SHORT, validate_every=2)
     trainer = Trainer(tiny_config(), training, slices, tmp_path / "run")
