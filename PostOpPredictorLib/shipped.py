@@ -9,7 +9,7 @@ import sysconfig
 from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_IN_AN_INSTALLATION = Path("share") / "postoppredictor" / "models"
+_IN_AN_INSTALLATION = Path("share") / "postoppredictor"
 COMPACT, FOLLOW_UP = "compact", "follow-up"
 """The shipped models: of early scans in T1w and T1wCE; and of any time since surgery, T2w and FLAIR too."""
 
@@ -30,10 +30,20 @@ def shipped_model_folder(name: str = COMPACT) -> Path:
 
 def model_places(name: str = COMPACT) -> tuple[Path, ...]:
     """Return where the shipped model ``name`` is looked for, in this order."""
+    return _places("models", name)
+
+
+def shipped_configuration(name: str) -> Path:
+    """Return a YAML file of ``Resources/configurations``, wherever it is installed; like a model it may be missing."""
+    places = _places("configurations", name)
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _places(kind: str, name: str) -> tuple[Path, ...]:
     # pip install --target and --user put the data files elsewhere than the interpreter's own prefix.
     prefixes = (Path(sysconfig.get_path("data")), Path(site.getuserbase()), _CHECKOUT)
-    checkout = _CHECKOUT / "Resources" / "models" / name
-    installed = tuple(prefix / _IN_AN_INSTALLATION / name for prefix in prefixes)
+    checkout = _CHECKOUT / "Resources" / kind / name
+    installed = tuple(prefix / _IN_AN_INSTALLATION / kind / name for prefix in prefixes)
     # In Slicer the backend lies beside the module's file, and the model of a wheel may be of another version.
     first = any((_CHECKOUT / name).is_file() for name in ("pyproject.toml", "PostOpPredictor.py"))
     return (checkout, *installed) if first else (*installed, checkout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ def writeOverlapPicture(path: Path, nodes: PredictionNodes, precedent: Precedent
     level = _bestLevel(tumours, np.linalg.inv(toRas), len(scan))
     if level is None:
         return False
-    j, i = np.indices(scan.shape[1:])
-    points = np.stack([i, j, np.full_like(i, level), np.ones_like(i)], axis=-1) @ toRas.T
-    own, other = (_marked(maps, points[..., :3]) for maps in tumours)
+    own, other = (
+        np.any([np.zeros(scan.shape[1:], bool), *(one.on(level, scan.shape[1:], toRas) for one in maps)], axis=0)
+        for maps in tumours
+    )
     # Columns from right to left and rows from front to back.
     flips = tuple(slice(None, None, -1 if toRas[axis, axis] > 0 else 1) for axis in (1, 0))
     _writePng(path, overlapPixels(*(image[flips] for image in (scan[level], own, other))))
@@ -45,7 +47,7 @@ def _bestLevel(tumours: list[list[_Labelmap]], toIjk: np.ndarray, levels: int) -
     """The slice of the scan with most of what both share, by the count of voxels; None where the first has none."""
     counts = []
     for maps in tumours:
-        found = [one.points() for one in maps]
+        found = [one.points for one in maps]
         k = np.round(np.concatenate([np.empty((0, 3)), *found]) @ toIjk[2, :3] + toIjk[2, 3]).astype(int)
         counts.append(np.bincount(k[(k >= 0) & (k < levels)], minlength=levels))
     if not counts[0].any():
@@ -81,17 +83,29 @@ class _Labelmap:
     first: np.ndarray
     toRas: np.ndarray
 
+    @cached_property
     def points(self) -> np.ndarray:
         """Middles (n, 3) of the marked voxels."""
         return (np.argwhere(self.voxels)[:, ::-1] + self.first) @ self.toRas[:3, :3].T + self.toRas[:3, 3]
 
-    def at(self, points: np.ndarray) -> np.ndarray:
-        """Whether the nearest voxel of each of ``points`` (..., 3) is marked."""
-        toIjk = np.linalg.inv(self.toRas)
-        indices = np.round(points @ toIjk[:3, :3].T + toIjk[:3, 3]).astype(int) - self.first
-        inside = ((indices >= 0) & (indices < self.voxels.shape[::-1])).all(axis=-1)
-        marked = np.zeros(points.shape[:-1], bool)
-        marked[inside] = self.voxels[tuple(indices[inside].T[::-1])]
+    def on(self, level: int, shape: tuple[int, ...], toRas: np.ndarray) -> np.ndarray:
+        """Which pixels (rows, columns) of a slice of the scan that ``toRas`` places have a marked voxel nearest."""
+        marked = np.zeros(shape, bool)
+        if not len(self.points):
+            return marked
+        # A tumour is a small part of a slice; the rest is not worth the arithmetic.
+        fromRas = np.linalg.inv(toRas)
+        pixels = self.points @ fromRas[:2, :3].T + fromRas[:2, 3]
+        half = np.abs((fromRas @ self.toRas)[:2, :3]).sum(axis=1) / 2
+        firstI, firstJ = np.maximum(np.floor(pixels.min(axis=0) - half), 0).astype(int)
+        lastI, lastJ = np.maximum(np.ceil(pixels.max(axis=0) + half), -1).astype(int)
+        part = marked[firstJ : lastJ + 1, firstI : lastI + 1]
+        j, i = np.indices(part.shape)
+        points = np.stack([i + firstI, j + firstJ, np.full_like(i, level), np.ones_like(i)])
+        indices = np.round(np.tensordot(np.linalg.inv(self.toRas)[:3] @ toRas, points, axes=1)).astype(int)
+        indices -= self.first[:, None, None]
+        inside = ((indices >= 0) & (indices < np.array(self.voxels.shape[::-1])[:, None, None])).all(axis=0)
+        part[inside] = self.voxels[tuple(indices[::-1, inside])]
         return marked
 
 
@@ -106,10 +120,6 @@ def _labelmaps(segmentation: Any) -> list[_Labelmap]:
             first = np.array(image.GetExtent()[::2])
             found.append(_Labelmap(voxels, first, slicer.util.arrayFromVTKMatrix(matrix)))
     return found
-
-
-def _marked(maps: list[_Labelmap], points: np.ndarray) -> np.ndarray:
-    return np.any([np.zeros(points.shape[:-1], bool), *(one.at(points) for one in maps)], axis=0)
 
 
 def _ijkToRas(volume: Any) -> np.ndarray:

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..shipped import shipped_configuration
 from .console import JsonLines, run_command
 from .library import Sequence
 from .measuring_options import measuring_fields
 from .shared_options import with_options_of
 
-SMALL = Path("Resources/configurations/benchmark-small.yaml")
-SMALL_OURS = SMALL.with_name("benchmark-small-ours.yaml")
+SMALL, SMALL_OURS = (shipped_configuration(f"benchmark-small{ending}.yaml") for ending in ("", "-ours"))
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,10 @@ def benchmark(
     library: Annotated[Path, typer.Option(help="The library they were made of, with test patients.")],
     budget: Annotated[str, typer.Option(help="Training of each system: steps (6000) or minutes (30min).")],
     out: Annotated[Path, typer.Option(help="Rows and tables; a run that stopped goes on from here.")],
-    config: Annotated[Path, typer.Option(help="YAML file with shape and training of all systems.")] = SMALL,
+    config: Annotated[
+        Path,
+        typer.Option(help="YAML file with shape and training of all systems.", show_default="benchmark-small.yaml"),
+    ] = SMALL,
     ours: Annotated[
         Path | None,
         typer.Option(

@@ -89,6 +89,9 @@ class QueryCase:
 
 
 def measured_slices(case: LibraryCase, stride: int = 1) -> tuple[int, ...]:
-    """The indices along z of every ``stride``-th axial slice with at least 20 px of tumour core."""
-    areas = tumour_core(case.tumour()).sum(axis=(1, 2))
-    return tuple(int(z) for z in np.flatnonzero(areas >= SMALLEST_CORE_PX)[::stride])
+    """The indices along z of every ``stride``-th axial slice with at least 20 px of tumour core.
+
+    As much is left out below as above, so that of a small tumour the middle is measured, not its end.
+    """
+    found = np.flatnonzero(tumour_core(case.tumour()).sum(axis=(1, 2)) >= SMALLEST_CORE_PX)
+    return tuple(int(z) for z in found[(len(found) - 1) % stride // 2 :: stride])

@@ -347,7 +347,9 @@ def test_the_command_names_what_is_wrong(cohort: Path, tmp_path: Path, capsys: p
     assert "no case library" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["benchmark-small.yaml", "benchmark-small-ours.yaml", "benchmark-full.yaml"])
+@pytest.mark.parametrize(
+    "name", ["benchmark-small.yaml", "benchmark-small-ours.yaml", "benchmark-full.yaml", "trials-ours.yaml"]
+)
 def test_the_shipped_configurations_can_be_read(project_root: Path, name: str) -> None:
     recipe = benchmark_run._recipe(project_root / "Resources" / "configurations" / name, "T1w")
     assert recipe.model.target == ("structure" if "ours" in name else "image")

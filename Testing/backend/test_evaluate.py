@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from PostOpPredictorLib.evaluation import evaluate as evaluation
 from PostOpPredictorLib.evaluation.evaluate import EvaluationRequest, chosen_cases, evaluate, summarise
 from PostOpPredictorLib.evaluation.measuring import Bench
 from PostOpPredictorLib.evaluation.pools import BestPrecedent, Pool, Retrieval, allowed_cases
-from PostOpPredictorLib.evaluation.query_case import QueryCase
+from PostOpPredictorLib.evaluation.query_case import QueryCase, measured_slices
 from PostOpPredictorLib.evaluation.result_cache import ResultCache
 from PostOpPredictorLib.evaluation.rows import CEILING, OURS, Row, model_rows, trivial_rows
 from PostOpPredictorLib.evaluation.summary import CohortSummary, Difference, RowSummary
@@ -298,6 +298,16 @@ def test_precedents_that_were_used_are_never_of_the_own_patient(oracle_bench: Be
                 if row.pool is Pool.OWN:
                     assert library.case(measures.precedent).institution == library.case(case_id).institution
     assert used > 20
+
+
+@pytest.mark.parametrize(
+    ("stride", "measured"), [(1, range(10, 17)), (2, range(10, 17, 2)), (4, (11, 15)), (5, (10, 15)), (8, (13,))]
+)
+def test_a_stride_leaves_out_as_much_below_the_tumour_as_above(stride: int, measured: Sequence[int]) -> None:
+    tumour = np.zeros((20, 12, 12), np.uint8)
+    tumour[10:17, 2:8, 2:8] = 1
+    tumour[17, 2:4, 2:4] = 1  # too little to be measured
+    assert measured_slices(SimpleNamespace(tumour=lambda: tumour), stride) == tuple(measured)  # type: ignore[arg-type]
 
 
 def test_the_trivial_answers_are_what_the_notes_say(query: QueryCase, library: CaseLibrary) -> None:

@@ -127,6 +127,18 @@ def test_a_later_operation_is_a_pair_of_its_own_under_the_same_patient(tmp_path:
     assert second.attributes["weeks_apart"] == 1
 
 
+def test_a_patient_may_be_operated_three_times(tmp_path: Path) -> None:
+    later = {"week-040": "PD", "week-041": "Post-Op", "week-060": "SD", "week-080": "PD", "week-082": "Post-Op"}
+    plan = planned(tmp_path, {"Patient-007": {**PRE_POST, **later}})
+    assert pairs(plan) == [
+        ("LUMIERE-007", "week-000-1", "week-000-2"),
+        ("LUMIERE-007-op2", "week-040", "week-041"),
+        ("LUMIERE-007-op3", "week-080", "week-082"),
+    ]
+    assert [pair.attributes["operation"] for pair in plan.pairs] == [1, 2, 3]
+    assert {pair.patient_id for pair in plan.pairs} == {"Patient-007"}
+
+
 def test_later_operations_can_be_left_out(tmp_path: Path) -> None:
     root = lumiere(tmp_path, {"Patient-007": {**PRE_POST, "week-040": "PD", "week-041": "Post-Op"}}, full=False)
     assert pairs(importer.plan(root, first_operations=True)) == [("LUMIERE-007", "week-000-1", "week-000-2")]

@@ -32,6 +32,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
         path = source / "Resources" / "models" / "compact" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
+    configurations = Path("Resources", "configurations")
+    shutil.copytree(project_root / configurations, source / configurations)
     for name in ("Testing", "PostOpPredictor", "build_scripts"):
         (source / name).mkdir()
         (source / name / "__init__.py").write_text("")
@@ -59,11 +61,14 @@ def test_every_module_of_the_sources_is_in_the_wheel(wheel: Path, project_root: 
     assert sources <= set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_an_installed_wheel_finds_its_model(wheel: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_finds_its_model_and_its_configurations(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "installed"
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", str(target), str(wheel)]
     subprocess.run(command, capture_output=True, check=True)
-    code = "from PostOpPredictorLib import shipped; print(shipped.__file__); print(shipped.shipped_model_folder())"
+    code = (
+        "from PostOpPredictorLib import shipped; print(shipped.__file__); print(shipped.shipped_model_folder());"
+        "print(shipped.shipped_configuration('benchmark-small.yaml'))"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "POSTOP_MODEL"}
     environment["PYTHONPATH"] = str(target)
     found = subprocess.run(
@@ -75,6 +80,7 @@ def test_an_installed_wheel_finds_its_model(wheel: Path, tmp_path: Path) -> None
         "model_index.json",
         "unet/config.json",
     ]
+    assert Path(found[2]).is_relative_to(target) and Path(found[2]).is_file()
 
 
 def test_the_command_and_the_extras_are_declared(project_root: Path) -> None:

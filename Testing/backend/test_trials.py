@@ -44,7 +44,7 @@ def listed(tmp_path: Path, text: str) -> Path:
 
 
 def test_the_shipped_list_fits_the_shipped_forms() -> None:
-    for name in ("benchmark-small-ours.yaml", "compact.yaml"):
+    for name in ("trials-ours.yaml", "benchmark-small-ours.yaml", "compact.yaml"):
         config = CONFIGURATIONS / name
         entries = read_trials(CONFIGURATIONS / "trials.yaml", config_from_yaml(config), training_from_yaml(config))
         assert len(entries) >= 10

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import slicer
+from yardstick import slowness
 
 SECONDS_TO_IMPORT = 0.1
 TRIES = 5
@@ -50,7 +51,7 @@ def test_the_module_file_is_imported_in_no_time_and_without_torch(project_root: 
     results = [run_python(TIMED_IMPORT, project_root / "PostOpPredictor", cwd=tmp_path) for _ in range(TRIES)]
     assert HEAVY.isdisjoint(results[0]["loaded"])
     assert "PostOpPredictorModule" in results[0]["loaded"]
-    assert min(result["seconds"] for result in results) < SECONDS_TO_IMPORT
+    assert min(result["seconds"] for result in results) < SECONDS_TO_IMPORT * slowness()
 
 
 FROM_A_CHECKOUT = """

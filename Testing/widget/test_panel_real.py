@@ -12,6 +12,7 @@ from typing import Any
 import panel_host
 import pytest
 from main_thread import longest_gaps_ms
+from yardstick import slowness
 
 PATIENT = """
 import sys
@@ -60,7 +61,7 @@ def test_prediction_from_the_panel(scene: Any, files: Path, compare_view: Any, i
             return widget.runs.runPanel.state == "idle"
 
         clock, own = longest_gaps_ms(is_over, seconds=500)
-        assert own < 50, "the panel was not usable"
+        assert own < 50 * slowness(), "the panel was not usable"
         assert widget.resultsPanel.nodes is not None, ui.messageLabel.text + widget.runs.runPanel.logText()
         assert len(stages) > 4, stages
         assert float(ui.cavityValue.text.removesuffix(" ml")) > 1
