@@ -9,7 +9,6 @@ from typing import cast
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..imaging.grid import WORKING_GRID
@@ -65,7 +64,7 @@ class OperatedPatient:
         to_before = register_to_mni(first, tumour, progress=progress)
         alone = register_to_mni(last, cavity, progress=progress)
         brain_pre = _brain(to_before)
-        labels = _on_working_grid(tumour, to_before.transform).astype(np.uint8) * brain_pre
+        labels = WORKING_GRID.resample_labels(tumour, to_before.transform) * brain_pre
         progress.stage("Aligning the two sessions to each other")
         to_after, brain_post = _after_over_before(first, last, to_before, alone, labels, cavity)
         outcome = _outcome(cavity, residual, to_after) * brain_post
@@ -97,15 +96,10 @@ def _after_over_before(
     """The transform MNI -> session after surgery that fits the session before, and the brain after surgery with it."""
     brain_pre, brain_post = _brain(to_before), _brain(alone)
     before, after = _image(first, to_before.transform, brain_pre), _image(last, alone.transform, brain_post)
-    correction = follow(before, after, brain_pre, tumour | _on_working_grid(cavity, alone.transform))
+    correction = follow(before, after, brain_pre, tumour | WORKING_GRID.resample_labels(cavity, alone.transform))
     transform = sitk.CompositeTransform([alone.transform, correction])
     mask = WORKING_GRID.resample(WORKING_GRID.image(brain_post), correction, sitk.sitkNearestNeighbor)
     return transform, sitk.GetArrayFromImage(mask)
-
-
-def _on_working_grid(labels: sitk.Image, transform: sitk.Transform) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = sitk.GetArrayFromImage(WORKING_GRID.resample(labels, transform, sitk.sitkLabelLinear))
-    return array
 
 
 def _brain(registration: Registration) -> LabelArray:
@@ -114,9 +108,9 @@ def _brain(registration: Registration) -> LabelArray:
 
 
 def _outcome(cavity: sitk.Image, residual: sitk.Image | None, transform: sitk.Transform) -> LabelArray:
-    outcome = np.where(_on_working_grid(cavity, transform) > 0, _CAVITY, 0).astype(np.uint8)
+    outcome = np.where(WORKING_GRID.resample_labels(cavity, transform) > 0, _CAVITY, 0).astype(np.uint8)
     if residual is not None:
-        outcome[(_on_working_grid(residual, transform) > 0) & (outcome == 0)] = _RESIDUAL
+        outcome[(WORKING_GRID.resample_labels(residual, transform) > 0) & (outcome == 0)] = _RESIDUAL
     return outcome
 
 

@@ -47,7 +47,7 @@ def demo_patient(case: SimulatedCase, sequence: str, seed: int = 0) -> DemoPatie
         case=case,
         scan=_scanned(case.pre[sequence], case.brain_pre, to_mni, noise),
         true_post=_scanned(case.post[sequence], case.brain_post, to_mni, noise),
-        labels=SCAN_GRID.resample(WORKING_GRID.image(case.tumour), to_mni, sitk.sitkLabelLinear),
+        labels=SCAN_GRID.image(SCAN_GRID.resample_labels(WORKING_GRID.image(case.tumour), to_mni)),
         to_mni=to_mni,
     )
 
@@ -57,8 +57,8 @@ def truth_for(demo: DemoPatient, patient: Patient) -> Truth:
     transform = patient.registration.transform
     post = patient.window.normalise(sitk.GetArrayFromImage(WORKING_GRID.resample(demo.true_post, transform)))
     path = sitk.CompositeTransform([demo.to_mni, transform])
-    labels = WORKING_GRID.resample(WORKING_GRID.image(demo.case.outcome), path, sitk.sitkLabelLinear)
-    return Truth((post * (patient.brain > 0)).astype(np.float32), sitk.GetArrayFromImage(labels).astype(np.uint8))
+    labels = WORKING_GRID.resample_labels(WORKING_GRID.image(demo.case.outcome), path)
+    return Truth((post * (patient.brain > 0)).astype(np.float32), labels)
 
 
 def _scanned(image: FloatArray, brain: LabelArray, to_mni: sitk.Transform, noise: np.random.Generator) -> sitk.Image:

@@ -160,8 +160,14 @@ def _legend(figure: Any, columns: Sequence[Column], width: float, height: float)
 
 
 def lps_array(image: sitk.Image) -> np.ndarray:
-    """Array (z, y, x) whose x grows to the left, y to the back and z up, whatever the grid's own axes are."""
-    return sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS"))
+    """Array (z, y, x), or (z, y, x, components), whose x grows to the left, y to the back and z up, whatever the
+    grid's own axes are."""
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    if (np.abs(direction).argmax(axis=0) != (0, 1, 2)).any():
+        return sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS"))
+    # The axes are in order, as those of MNI space are: turning some of them around copies nothing.
+    turned = (slice(None, None, -1 if along < 0 else 1) for along in direction.diagonal()[::-1])
+    return sitk.GetArrayFromImage(image)[tuple(turned)]
 
 
 def box_around(mask: np.ndarray) -> tuple[tuple[int, int], ...]:

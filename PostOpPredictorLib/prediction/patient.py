@@ -75,7 +75,7 @@ def align(scan: sitk.Image, labels: sitk.Image, registration: Registration) -> P
     transform = registration.transform
     brain_mni = registration.brain_mask
     brain = _array(WORKING_GRID.resample(brain_mni, interpolator=sitk.sitkNearestNeighbor)).astype(np.uint8)
-    tumour = _labels_on(WORKING_GRID, labels, transform)
+    tumour = WORKING_GRID.resample_labels(labels, transform)
     _refuse_outside_brain(tumour, brain)
     tumour = tumour * (brain > 0)
     scan_working = _array(WORKING_GRID.resample(scan, transform))
@@ -85,27 +85,13 @@ def align(scan: sitk.Image, labels: sitk.Image, registration: Registration) -> P
         labels=labels,
         registration=registration,
         scan_mni=sitk.Mask(TEMPLATE_GRID.resample(scan, transform), brain_mni),
-        labels_mni=sitk.Mask(TEMPLATE_GRID.image(_labels_on(TEMPLATE_GRID, labels, transform)), brain_mni),
+        labels_mni=sitk.Mask(TEMPLATE_GRID.image(TEMPLATE_GRID.resample_labels(labels, transform)), brain_mni),
         brain_mni=brain_mni,
         window=window,
         pre=(window.normalise(scan_working) * (brain > 0)).astype(np.float32),
         tumour=tumour.astype(np.uint8),
         brain=brain,
     )
-
-
-def _labels_on(grid: Grid, labels: sitk.Image, transform: sitk.Transform) -> LabelArray:
-    """``labels`` on ``grid`` with smooth borders between the labels; only the box that holds some is interpolated."""
-    whole = np.zeros(grid.shape, np.uint8)
-    nearest = _array(grid.resample(labels, transform, sitk.sitkNearestNeighbor)) > 0
-    if nearest.any():
-        box = tuple(
-            slice(max(int(held[0]) - 1, 0), int(held[-1]) + 2)
-            for held in (np.flatnonzero(nearest.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
-        )
-        part = grid.image(whole)[box[::-1]]
-        whole[box] = _array(Grid.of(part).resample(labels, transform, sitk.sitkLabelLinear))
-    return whole
 
 
 def _array(image: sitk.Image) -> np.ndarray:

@@ -24,8 +24,7 @@ def core_in_mni(path: Path, labels: str) -> NDArray[np.bool_]:
     Raises ``InputError`` when it has no core, or lies mostly outside the MNI brain: then it is in the patient's space.
     """
     image = tumour_labels(read_labels(path), labels)
-    resampled = WORKING_GRID.resample(image, interpolator=sitk.sitkLabelLinear)
-    core = np.isin(sitk.GetArrayFromImage(resampled), CORE_LABELS)
+    core = np.isin(WORKING_GRID.resample_labels(image), CORE_LABELS)
     brain = WORKING_GRID.resample(template.brain_mask(), interpolator=sitk.sitkNearestNeighbor)
     voxel_mm3 = float(np.prod(image.GetSpacing()))
     whole = float(np.isin(sitk.GetArrayViewFromImage(image), CORE_LABELS).sum()) * voxel_mm3

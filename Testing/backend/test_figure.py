@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from PostOpPredictorLib.imaging import template
 from PostOpPredictorLib.imaging.grid import TEMPLATE_GRID
-from PostOpPredictorLib.prediction.figure import Column, Outline, draw_planes
+from PostOpPredictorLib.prediction.figure import Column, Outline, draw_planes, lps_array
 from PostOpPredictorLib.prediction.prediction_figure import FOOTER, precedent_columns
 
 MARK_MM = (40.0, 10.0, 30.0)
@@ -101,3 +101,14 @@ def test_an_empty_focus_still_gives_a_figure(tmp_path: Path) -> None:
     column = Column("t1", template.t1(), (Outline(nothing, "#ff0000", "none"),))
     draw_planes(tmp_path / "figure.png", [column], nothing, template.brain_mask(), "a", "b", FOOTER)
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "LAS", "RPI", "SLP", "PIR"])
+@pytest.mark.parametrize("degrees", [0.0, 12.0])
+def test_an_array_for_pictures_has_its_axes_to_the_left_the_back_and_up(axes: str, degrees: float) -> None:
+    scan = sitk.GetImageFromArray(np.random.default_rng(1).integers(0, 100, (4, 5, 6)).astype(np.uint8))
+    image = sitk.DICOMOrient(scan, axes)
+    turn = sitk.Euler3DTransform((0.0, 0.0, 0.0), *np.radians((degrees, -degrees, degrees)).tolist())
+    image.SetDirection((np.reshape(turn.GetMatrix(), (3, 3)) @ np.reshape(image.GetDirection(), (3, 3))).ravel())
+    np.testing.assert_array_equal(lps_array(image), sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS")))
+    np.testing.assert_array_equal(lps_array(image), sitk.GetArrayFromImage(scan))

@@ -175,3 +175,25 @@ def _unpacked(path: Path) -> bytes:
     import gzip
 
     return gzip.decompress(path.read_bytes())
+
+
+@pytest.mark.parametrize("spacing", [0.9, 2.0, 6.0])
+def test_labels_are_laid_on_a_grid_as_if_all_of_it_were_interpolated(spacing: float) -> None:
+    grid = Grid((60, 50, 40), (1.5, 1.5, 1.5), (-45.0, -37.0, -30.0))
+    side = round(60 / spacing)
+    head = Grid((side, side, side), (spacing,) * 3, (-30.0, -30.0, -30.0))
+    labels = np.zeros(head.shape, np.uint8)
+    third = side // 3
+    labels[third : 2 * third, third : 2 * third, third : 2 * third] = 2
+    labels[third : 2 * third, third : third + max(third // 2, 1), third : 2 * third] = 4
+    turned = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.2, -0.1, 0.3, (2.0, 1.0, -3.0))
+    whole = sitk.GetArrayFromImage(grid.resample(head.image(labels), turned, sitk.sitkLabelLinear))
+    found = grid.resample_labels(head.image(labels), turned)
+    assert set(np.unique(found)) == {0, 2, 4} and found.dtype == np.uint8
+    assert (found == whole).all()
+    assert not grid.resample_labels(head.image(np.zeros_like(labels)), turned).any()
+
+
+def test_labels_at_the_edge_of_a_grid_stay_inside() -> None:
+    grid = Grid((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    assert (grid.resample_labels(grid.image(np.full(grid.shape, 3, np.uint8))) == 3).all()

@@ -74,11 +74,12 @@ def align_pair(
     Raises ``RegistrationFailed`` when a session cannot be aligned.
     """
     first = align(before.scans[before.reference], before.labels, before.brain, progress)
-    brain_pre = _brain(first) | _marked(before, first.transform)
+    marked_before = _marked(before, first.transform)
+    brain_pre = _brain(first) | marked_before
     shared = _shared(after, first) if one_space else None
     last = shared or align(after.scans[after.reference], after.labels, after.brain, progress)
     progress.stage("Aligning the two sessions to each other")
-    lesion = _marked(before, first.transform) | _marked(after, last.transform)
+    lesion = marked_before | _marked(after, last.transform)
     fixed = on_working_grid(before.scans[before.reference], first.transform) * brain_pre
     moving = on_working_grid(after.scans[after.reference], last.transform) * _brain(last)
     correction = follow(_scaled(fixed, brain_pre), _scaled(moving, _brain(last)), brain_pre, lesion)
@@ -104,13 +105,6 @@ def on_working_grid(image: sitk.Image, transform: sitk.Transform, interpolator: 
     return array
 
 
-def labels_on_working_grid(labels: sitk.Image, transform: sitk.Transform) -> LabelArray:
-    """The labels (z, y, x), uint8, on WORKING_GRID."""
-    found = WORKING_GRID.resample(sitk.Cast(labels, sitk.sitkUInt8), transform, sitk.sitkLabelLinear)
-    array: LabelArray = sitk.GetArrayFromImage(found)
-    return array
-
-
 def healthy(brain_pre: LabelArray, brain_post: LabelArray, lesion: LabelArray) -> BoolArray:
     """Brain of both sessions more than 9 mm away from everything labelled; all common brain where nothing is."""
     both = (brain_pre > 0) & (brain_post > 0)
@@ -132,7 +126,7 @@ def _shared(after: ReadSession, first: Registration) -> Registration | None:
 
 
 def _marked(session: ReadSession, transform: sitk.Transform) -> LabelArray:
-    return (labels_on_working_grid(session.labels, transform) > 0).astype(np.uint8)
+    return (WORKING_GRID.resample_labels(session.labels, transform) > 0).astype(np.uint8)
 
 
 def _brain(registration: Registration) -> LabelArray:

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from ...errors import InputError
 from ...imaging.brain import made_background
-from ...imaging.grid import Grid
+from ...imaging.grid import WORKING_GRID, Grid
 from ...imaging.intensity import IntensityWindow
 from ...imaging.registration import register_to_mni
 from ...imaging.volumes import read_labels, read_volume
@@ -29,7 +29,6 @@ from .pair_alignment import (
     ReadSession,
     align_pair,
     healthy,
-    labels_on_working_grid,
     on_working_grid,
 )
 from .plan import PlannedPair, PlannedSession
@@ -56,8 +55,8 @@ def read_pair(pair: PlannedPair, align: Align = register_to_mni, progress: Progr
     first = ReadSession(before, tumour, _brain_mask(pair.pre), reference)
     last = ReadSession(after, left, _brain_mask(pair.post), reference)
     aligned = align_pair(first, last, one_space=pair.one_space, align=align, progress=progress)
-    labels = labels_on_working_grid(tumour, aligned.to_before)
-    theirs = labels_on_working_grid(left, aligned.to_after)
+    labels = WORKING_GRID.resample_labels(tumour, aligned.to_before)
+    theirs = WORKING_GRID.resample_labels(left, aligned.to_after)
     core = np.isin(labels, CORE_LABELS)
     if not core.any():
         raise InputError("the tumour core is too small: nothing is left of it on the library's grid.")

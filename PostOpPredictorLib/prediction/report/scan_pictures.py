@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...imaging.grid import TEMPLATE_GRID, WORKING_GRID
-from ..figure import PLANES
+from ..figure import PLANES, lps_array
 from ..outcome_images import cavity_in_patient_space
 from ..outcome_volume import RESIDUAL_LABEL, tumour_core
 from ..prediction_figure import CAVITY_COLOUR, CORE_COLOUR, OEDEMA_COLOUR, RESIDUAL_COLOUR
@@ -82,9 +82,8 @@ def moved_and_generated(finished: Finished) -> list[Picture]:
     shift = TEMPLATE_GRID.resample(WORKING_GRID.image(np.ascontiguousarray(finished.prediction.case.shift)))
     weight = finished.read("generated_mni")
     over = None if weight is None else Map(weight, 0.0, 1.0, "generated")
-    moving = sitk.GetArrayFromImage(sitk.DICOMOrient(shift, "LPS"))
     what = "predicted scan with generated tissue and movement"
-    return planes_of(finished.mni, finished.predicted, what, PIXELS_PER_MM, over=over, shift=moving)
+    return planes_of(finished.mni, finished.predicted, what, PIXELS_PER_MM, over=over, shift=lps_array(shift))
 
 
 def _table(
