@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
+from finished_prediction import through
+from PostOpPredictorModule.ResultFiles import readResult
+from PostOpPredictorModule.ResultImport import ResultImport
 from PostOpPredictorModule.ResultNodes import PrecedentNodes, PredictionNodes
 from standins.mrml_scene import add_segmentation, read_node
 
@@ -33,6 +36,12 @@ def prediction_nodes(folder: Path) -> PredictionNodes:
         cavity=_outlined(folder / _name(folder, "cavity_mask_space-MNI"), (1,), "Predicted cavity", CAVITY_COLOUR),
         precedents=tuple(_precedent(entry) for entry in found),
     )
+
+
+def added_result(lines: Path) -> PredictionNodes:
+    """Add what a job printed (JSON lines, the last of them its result) to ``slicer.mrmlScene`` as the module does."""
+    message = json.loads(lines.read_text(encoding="utf-8").splitlines()[-1])
+    return through(ResultImport(slicer.mrmlScene, readResult(message), "run-1", None, None).steps())
 
 
 def prediction_of(**shown: Any) -> PredictionNodes:

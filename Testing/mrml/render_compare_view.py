@@ -1,5 +1,6 @@
 """Draw the compare view of a prediction: ``python Testing/mrml/render_compare_view.py --prediction DIR --out PNG``.
 
+With ``--plans FILE`` the plans stand side by side, added to the scene as the module does it.
 Needs the package slicer-core and a way for VTK to draw without a screen (EGL or OSMesa).
 """
 
@@ -17,7 +18,9 @@ for folder in (HERE, HERE.parent, HERE.parents[1], HERE.parents[1] / "PostOpPred
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prediction", type=Path, required=True, help="folder written by `postop predict`")
+    shown = parser.add_mutually_exclusive_group(required=True)
+    shown.add_argument("--prediction", type=Path, help="folder written by `postop predict`: beside its precedents")
+    shown.add_argument("--plans", type=Path, metavar="FILE", help="what `postop predict --plan ... --json` printed")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--precedents", type=int, nargs="*", default=None, help="ranks (default: the best)")
     parser.add_argument("--orientation", default="Axial")
@@ -32,7 +35,7 @@ def render(options: argparse.Namespace) -> None:
     standins.install()
     from offscreen_layout import OffscreenLayoutManager
     from PostOpPredictorModule.CompareView import CompareView
-    from prediction_in_scene import prediction_nodes
+    from prediction_in_scene import added_result, prediction_nodes
     from slice_view_picture import save_picture
     from standins.mrml_scene import SceneWithLogics
 
@@ -40,7 +43,10 @@ def render(options: argparse.Namespace) -> None:
         surroundings = SceneWithLogics(Path(cache))
         layoutManager = OffscreenLayoutManager(surroundings.scene, surroundings.application, *options.size)
         view = CompareView(layoutManager, afterLayout=lambda action: action())
-        view.show(prediction_nodes(options.prediction), options.precedents)
+        if options.plans:
+            view.showPlans(added_result(options.plans))
+        else:
+            view.show(prediction_nodes(options.prediction), options.precedents)
         view.setOrientation(options.orientation)
         view.setReveal(options.reveal)
         save_picture(layoutManager, options.out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from PostOpPredictorModule.ResultNodes import PredictionNodes
 from prediction_in_scene import outlined
 from slice_view_picture import layout_picture, view_pixels
 from standins.mrml_scene import SceneWithLogics, place
+from written_result import written_result
 
 VIEWS = (PREOP, PREDICTED, beforeTag(1), afterTag(1))
 
@@ -216,6 +218,18 @@ def test_the_command_draws_a_prediction_folder(a_prediction_folder: Path, projec
     assert pixels.shape == (260, 600, 3)
     assert coloured(pixels)["red"] > 10
     assert coloured(pixels)["cyan"] > 10
+
+
+def test_the_command_draws_plans_side_by_side(project_root: Path, tmp_path: Path) -> None:
+    result = written_result(tmp_path / "prediction")
+    (tmp_path / "printed").write_text('{"type": "started"}\n' + json.dumps({"type": "result", **result.message}) + "\n")
+    command = [sys.executable, str(project_root / "Testing" / "mrml" / "render_compare_view.py")]
+    options = ["--plans", str(tmp_path / "printed"), "--out", str(tmp_path / "view.png"), "--size", "800", "260"]
+    subprocess.run([*command, *options], check=True, capture_output=True, timeout=120)
+    picture = np.asarray(Image.open(tmp_path / "view.png"))
+    columns = 2 + len(result.message["plans"])
+    bars = {tuple(picture[BAR_HEIGHT - 2, 800 * column // columns + 100]) for column in range(columns)}
+    assert len(bars) == columns, "each column has a bar of its own colour"
 
 
 @pytest.fixture
