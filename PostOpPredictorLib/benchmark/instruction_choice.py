@@ -51,21 +51,28 @@ class RandomInstructions(_View):
 
 
 class ImageInstructions(_View):
-    """One of the slices of other patients that look most alike before surgery: cosine of coarse, centred slices."""
+    """One of the slices of other patients that look most alike before surgery: cosine of coarse, centred slices.
 
-    def __init__(self, slices: PreparedSlices) -> None:
+    ``sequence``: by which scan; slices without it have no neighbours. For "any" one that all slices have, if there is
+    one.
+    """
+
+    def __init__(self, slices: PreparedSlices, sequence: str) -> None:
         super().__init__(slices)
+        everywhere = [name for name in self.sequences if self.arrays[f"has_{name}"].all()]
+        self._by = sequence if sequence in self.sequences else (everywhere or self.sequences)[-1]
         count = slices.arrays["neighbours"].shape[1]
         self.arrays = {**slices.arrays, "neighbours": self._nearest(count)}
 
     def _nearest(self, count: int) -> Tensor:
         vectors = self._vectors()
         nearest = torch.full((len(vectors), count), -1, dtype=torch.int32)
-        guided = self.arrays["neighbours"][:, 0] >= 0
+        has = self.arrays[f"has_{self._by}"] > 0
+        guided = (self.arrays["neighbours"][:, 0] >= 0) & has
         for part in torch.arange(len(vectors)).split(_PART):
             similar = vectors[part] @ vectors.T
             for place, row in enumerate(part.tolist()):
-                similar[place][~self.others(row)] = -2
+                similar[place][~(self.others(row) & has)] = -2
             best = similar.topk(min(count, len(vectors)), dim=1)
             found = torch.where(best.values > -2, best.indices, -1).int()
             nearest[part, : found.shape[1]] = found
@@ -74,10 +81,8 @@ class ImageInstructions(_View):
         return nearest
 
     def _vectors(self) -> Tensor:
-        everywhere = [name for name in self.sequences if self.arrays[f"has_{name}"].all()]
-        images = self.arrays[f"pre_{(everywhere or self.sequences)[-1]}"]
         parts = []
-        for part in images.split(_PART):
+        for part in self.arrays[f"pre_{self._by}"].split(_PART):
             coarse = adaptive_avg_pool2d(part[:, None].float(), _CELLS).flatten(1)
             brain = coarse > 0
             mean = coarse.sum(dim=1, keepdim=True) / brain.sum(dim=1, keepdim=True).clamp(min=1)
@@ -86,21 +91,20 @@ class ImageInstructions(_View):
 
 
 class OnePair(_View):
-    """One training slice with its answer: the one with the largest cavity."""
+    """One training slice with its answer: of those that have the sequence the one with the largest cavity."""
 
     def rows(self, split: str, *kinds: int, sequence: str | None = None) -> Tensor:
         """It alone, in every split; nothing where it is of another kind."""
-        train = PreparedSlices.rows(self, "train")
+        train = PreparedSlices.rows(self, "train", sequence=sequence)
         if not len(train):
             return train
         holes = torch.isin(self.arrays["outcome"][train], torch.tensor([1, 3, 5], dtype=torch.uint8)).sum(dim=(1, 2))
         chosen = train[holes.argmax()][None]
-        there = sequence is None or bool(self.arrays[f"has_{sequence}"][chosen])
-        return chosen if there and (not kinds or int(self.arrays["kind"][chosen]) in kinds) else chosen[:0]
+        return chosen if not kinds or int(self.arrays["kind"][chosen]) in kinds else chosen[:0]
 
 
-def slices_for(choice: str, slices: PreparedSlices) -> PreparedSlices:
-    """``slices`` with instructions chosen "guided" (as prepared), "random" or by "image"."""
+def slices_for(choice: str, slices: PreparedSlices, sequence: str) -> PreparedSlices:
+    """``slices`` with instructions chosen "guided" (as prepared), "random" or by "image" of that ``sequence``."""
     if choice == RANDOM:
         return RandomInstructions(slices)
-    return ImageInstructions(slices) if choice == IMAGE else slices
+    return ImageInstructions(slices, sequence) if choice == IMAGE else slices

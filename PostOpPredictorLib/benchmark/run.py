@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .. import __version__
 from ..cases.library import CaseLibrary, LibraryCase
 from ..errors import InputError
@@ -26,6 +24,7 @@ from ..evaluation.pools import BestPerSlice, BestPrecedent, Retrieval
 from ..evaluation.query_case import QueryCase
 from ..evaluation.report import package_versions
 from ..model.config import config_from_yaml
+from ..model.device import chosen_device
 from ..model.weights import verify
 from ..prediction.fusion import BRIGHT_FLUID
 from ..prediction.instruction import Instruction
@@ -105,6 +104,7 @@ def benchmark(request: BenchmarkRequest, progress: Progress) -> dict[str, Any]:
     instructive = _instructive(library, request.sequence)
     perceptual, lpips_reason = load_lpips(request.lpips_weights)
     workshop = _workshop(request)
+    _refuse_other_slices(workshop.slices, library, request)
     entries = [*chosen_entries(request.systems), *_trials(request, workshop)]
     _refuse_bright_fluid(request, entries, workshop)
     for entry in entries:
@@ -162,6 +162,25 @@ def _instructive(library: CaseLibrary, sequence: str) -> list[LibraryCase]:
     return found
 
 
+def _refuse_other_slices(slices: PreparedSlices, library: CaseLibrary, request: BenchmarkRequest) -> None:
+    """Raise ``InputError`` for slices of another library, or of a time when patients to be tested were to be trained
+    on."""
+    strange = slices.cases() - {case.case_id for case in library.cases}
+    if strange:
+        raise InputError(
+            f"{request.data} was made of another library: {len(strange)} of its cases are not in {request.library}. "
+            f"Make it with 'postop library prepare {request.library}'."
+        )
+    patient_of = {case.case_id: case.patient_id for case in library.cases}
+    trained = {patient_of[case] for case in (*slices.cases("train"), *slices.cases("val"))}
+    tested = {case.patient_id for case in library.cases if case.split == request.split}
+    if request.split == "test" and trained & tested:
+        raise InputError(
+            f"{request.data} was made before the library was split anew: {len(trained & tested)} patients to be tested "
+            "would be trained on. Make it again with 'postop library prepare'."
+        )
+
+
 def _refuse_bright_fluid(request: BenchmarkRequest, entries: Sequence[Entry], workshop: Workshop) -> None:
     """Raise ``InputError`` before the training, not after it, for a sequence that image models cannot be asked."""
     if request.sequence not in BRIGHT_FLUID:
@@ -190,8 +209,9 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
         raise InputError(
             f"{request.config} draws images; our shipped form does not. Name its configuration with --ours."
         )
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
-    return Workshop(recipe, shipped, slices, Budget.parse(request.budget), request.out / "rows", device)
+    return Workshop(
+        recipe, shipped, slices, Budget.parse(request.budget), request.out / "rows", chosen_device(request.device)
+    )
 
 
 def _recipe(config: Path, sequence: str, **published: Any) -> Recipe:

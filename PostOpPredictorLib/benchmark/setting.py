@@ -44,7 +44,8 @@ def setting_in_words(
                 "the lesion"
             ),
         ),
-        "training slices": f"{len(workshop.slices.rows('train'))} ({request.sequence})",
+        "drawn and kept": _each(trained, _drawn_and_kept),
+        "training slices": f"{len(workshop.slices.rows('train', sequence=request.sequence))} ({request.sequence})",
         "networks": f"family {model.family}, panel {model.panel} px{_zoomed(model.zoom)}, "
         f"U-Net {_plain(model.unet.block_out_channels)}, "
         f"autoencoder {model.autoencoder.kind}, image encoder {model.prompt.image_encoder}",
@@ -60,6 +61,15 @@ def setting_in_words(
         else f"split {request.split}",
         "machine": f"{machine_of(workshop.device)}, {platform.system()}",
     }
+
+
+def _drawn_and_kept(training: TrainingConfig) -> str:
+    """What of a batch is changed, and which weights are kept."""
+    mirrored = (
+        f"{training.mirrored_share:.0%} of the slices mirrored" if training.mirrored_share else "slices as they are"
+    )
+    chosen = f"chosen by validation patients every {training.validate_every} steps"
+    return f"{mirrored}, weights {chosen if training.validate_every else 'of the last step'}"
 
 
 def _zoomed(zoom: int) -> str:

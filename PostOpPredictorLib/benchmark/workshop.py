@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..model.autoencoder import GreyAutoencoderKL, PixelPatches
 from ..model.config import PostOpConfig, config_from_mapping
 from ..model.pipeline import PostOpPipeline
-from ..model.pretrained import Pretrained
+from ..model.pretrained import Pretrained, pretrained_pipeline
 from ..model.settings import overlay
 from ..progress import Progress
 from ..training.config import TrainingConfig
@@ -161,8 +161,9 @@ class Workshop:
         return budget.steps_in(run, lambda count, folder: make(_for_steps(base, count), folder), part)
 
     def _maker(self, entry: Entry, part: str) -> MakeTrainer:
-        slices = OnePair(self.slices) if entry.system is Visii else slices_for(entry.instructions, self.slices)
         recipe = self.recipe_of(entry)
+        chosen = slices_for(entry.instructions, self.slices, recipe.training.sequence)
+        slices = OnePair(self.slices) if entry.system is Visii else chosen
 
         def baseline(training: TrainingConfig, run: Path) -> Trainer:
             return BaselineTrainer(lambda: self._fresh(entry), training, slices, run, device=self.device)
@@ -170,7 +171,8 @@ class Workshop:
         def ours(training: TrainingConfig, run: Path) -> Trainer:
             if _shares_networks(entry) and self._autoencoder is not None and not (run / "model").exists():
                 torch.manual_seed(training.seed)
-                PostOpPipeline.of(recipe.model, autoencoder=self._autoencoder).save(run / "model")
+                source = Pretrained(medsam=recipe.training.medsam)
+                pretrained_pipeline(recipe.model, source, self._autoencoder).save(run / "model")
             return Trainer(recipe.model, training, slices, run, device=self.device)
 
         return ours if entry.system is None else baseline

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         mode: Annotated[str, typer.Option(help="Mode of the prediction: mean, sample or average.")] = "mean",
         steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps (default: as predict).")] = None,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
-        device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
         json_lines: JsonLines = False,
     ) -> None:
         """Fit intervals and thresholds of similarity on validation patients and store them with the model."""

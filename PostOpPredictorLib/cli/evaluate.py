@@ -58,7 +58,7 @@ def evaluate(
     trivial_only: Annotated[bool, typer.Option("--trivial-only", help="Leave the model out.")] = False,
     steps: Annotated[int | None, typer.Option(help="Denoising steps of sample and average.")] = None,
     samples: Annotated[int | None, typer.Option(help="Samples that average takes.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes at once on this computer.")] = 1,
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Check the model's intervals instead, on its calibration's sequences.")

@@ -49,7 +49,7 @@ class CalibrationRequest:
     mode: str = "mean"
     steps: int | None = None
     seed: int = 0
-    device: str = "cpu"
+    device: str = "auto"
     command: str = ""
 
 
@@ -98,9 +98,10 @@ def calibrate(request: CalibrationRequest, progress: Progress) -> dict[str, Any]
 
 def load_model(folder: Path, device: str) -> Pipeline:
     """The model, ready on ``device``."""
+    from ..model.device import chosen_device
     from ..model.pipeline import PostOpPipeline
 
-    return PostOpPipeline.from_pretrained(folder).to(device)
+    return PostOpPipeline.from_pretrained(folder).to(chosen_device(device))
 
 
 def described(measured: Sequence[Measured]) -> str:

@@ -35,7 +35,7 @@ class CheckRequest:
     limit: int | None = None
     resamples: int = RESAMPLES
     seed: int = 0
-    device: str = "cpu"
+    device: str = "auto"
     command: str = ""
 
 

@@ -84,6 +84,9 @@ def measure_cohort(
             measures = _measured(
                 case, sequence, library, strategy, _trial(pipe, request), PartOf(progress, number, len(cases))
             )
+            if measures is None:
+                progress.log("A patient without any similar case was left out: such predictions get no interval.")
+                continue
             save_measures(measures, path)
         if measures.error.size:
             found.append(Measured(case.source, sequence, measures))
@@ -113,13 +116,16 @@ def _measured(
     strategy: TumourGuided,
     trial: Trial,
     progress: Progress,
-) -> PatientMeasures:
+) -> PatientMeasures | None:
+    """None for a patient without any similar case."""
     core = tumour_core(case.tumour())
     query = Query(core, own_case_id=case.case_id, own_patient_id=case.patient_id)
     allowed = {
         one.case_id: one for one in library.cases if sequence in one.sequences and one.patient_id != case.patient_id
     }
     followed = strategy.rank(query, trial.followed, frozenset(allowed))
+    if not followed:
+        return None
     index = strategy.index
     iou = dict(zip(index.case_ids, index.volume_iou(core).tolist(), strict=True))
     others = sorted(set(allowed) - {match.case_id for match in followed})

@@ -78,7 +78,7 @@ class EvaluationRequest:
     resamples: int = RESAMPLES
     lpips_weights: tuple[Path, ...] = ()
     figure_patients: int = 3
-    device: str = "cpu"
+    device: str = "auto"
     workers: int = 1
     command: str = ""
 
@@ -216,12 +216,13 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], str | None]:
     rows = trivial_rows(request.pools, request.seed)
     if not request.with_model:
         return rows, None
+    from ..model.device import chosen_device
     from ..model.pipeline import PostOpPipeline
     from ..model.weights import verify
 
     folder = request.model or shipped_model_folder()
     checksum = verify(folder)
-    pipe = PostOpPipeline.from_pretrained(folder).to(request.device)
+    pipe = PostOpPipeline.from_pretrained(folder).to(chosen_device(request.device))
     ours = model_rows(
         pipe, checksum, request.modes, request.pools, seed=request.seed, steps=request.steps, samples=request.samples
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..cases.library import CaseLibrary
+from ..cases.library import CaseLibrary, LibraryCase
 from ..errors import InputError
 from ..model.pipeline import PostOpPipeline
 from ..prediction.outcome_volume import CAVITY_LABELS, RESIDUAL_LABEL, VOXEL_ML
@@ -28,6 +28,7 @@ from ..prediction.plans.planned_mask import grown, shrunk
 from ..prediction.volume_prediction import CasePrediction, Pipeline, predict_case
 from ..retrieval.strategies import strategy_named
 from ..shipped import shipped_model_folder
+from .evaluate import is_later
 from .overlap import dice, volume_error_ml
 from .pools import BestPrecedent, Pool, allowed_cases
 from .query_case import QueryCase
@@ -49,21 +50,15 @@ class Agreement:
 
 @dataclass(frozen=True)
 class NestedPlans:
-    """Margins from small to large: residual ml counted as tissue and as labels after surgery, and Dice of the cavity,
-    carried back, with the plan."""
+    """Margins from small to large: residual ml of the label map after surgery, and Dice of the cavity, carried back,
+    with the plan."""
 
     margins_mm: tuple[float, ...]
-    tissue_ml: tuple[float, ...]
     label_ml: tuple[float, ...]
     plan_dice: tuple[float, ...]
 
     @property
     def violations(self) -> int:
-        """How often a larger plan leaves more tissue."""
-        return sum(larger > smaller for smaller, larger in pairwise(self.tissue_ml))
-
-    @property
-    def label_violations(self) -> int:
         """How often the label map after surgery, whose brain has moved, shows more residual for a larger plan."""
         return sum(larger > smaller for smaller, larger in pairwise(self.label_ml))
 
@@ -140,22 +135,25 @@ def _nested(query: QueryCase, predicted: Callable[[np.ndarray | None], CasePredi
         case = predicted(plan)
         back = carried_back(np.isin(case.outcome, CAVITY_LABELS), case.shift) & brain
         label_ml = float((case.outcome == RESIDUAL_LABEL).sum()) * VOXEL_ML
-        rows.append((margin, float((core & ~plan).sum()) * VOXEL_ML, label_ml, dice(back, plan) or 0.0))
-    margins, tissue, labels, agreement = (tuple(values) for values in zip(*rows, strict=True))
-    return NestedPlans(margins, tissue, labels, agreement)
+        rows.append((margin, label_ml, dice(back, plan) or 0.0))
+    return NestedPlans(*(tuple(values) for values in zip(*rows, strict=True)))
 
 
 def chosen_cases(library: CaseLibrary, phantom: int, semi_real: int) -> list[QueryCase]:
-    """The first held-out patients of either kind whose resection and contrast-enhanced scan are known."""
+    """The first held-out patients of either kind, each with one early case whose resection and contrast-enhanced scan
+    are known."""
     chosen = []
     for source, count in (("phantom", phantom), ("semi-real", semi_real)):
         fitting = (
             case
             for case in sorted(library.cases, key=lambda one: one.case_id)
-            if case.split == "test" and case.source == source and SEQUENCE in case.sequences
+            if case.split == "test" and case.source == source and SEQUENCE in case.sequences and not is_later(case)
         )
-        known = [case for case in fitting if case.files.resection.exists()]
-        chosen += [QueryCase.of(case, SEQUENCE) for case in known[:count]]
+        known: dict[str, LibraryCase] = {}
+        for case in fitting:
+            if case.files.resection.exists():
+                known.setdefault(case.patient_id, case)
+        chosen += [QueryCase.of(case, SEQUENCE) for case in list(known.values())[:count]]
     if not chosen:
         raise InputError(f"{library.folder} has no held-out simulated patient with a known resection.")
     return chosen
@@ -180,9 +178,8 @@ def summary(results: Sequence[PatientResult]) -> dict[str, object]:
         agreement = [value for one in nested for value in one.plan_dice]
         told["nested plans"] = {
             "patients": len(nested),
-            "steps": sum(len(one.tissue_ml) - 1 for one in nested),
-            "violations": sum(one.violations for one in nested),
-            "violations_of_the_labels": sum(one.label_violations for one in nested),
+            "steps": sum(len(one.label_ml) - 1 for one in nested),
+            "larger_plan_shows_more_residual": sum(one.violations for one in nested),
             "cavity_against_plan_dice_mean": _mean(agreement),
             "cavity_against_plan_dice_least": round(min(agreement), 3),
         }

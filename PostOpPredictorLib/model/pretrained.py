@@ -17,7 +17,7 @@ from diffusers import DDIMScheduler, ModelMixin, UNet2DConditionModel
 from torch import Tensor, nn
 
 from ..errors import InputError, ModelMissing
-from .autoencoder import GreyAutoencoderKL, build_autoencoder
+from .autoencoder import GreyAutoencoderKL, PixelPatches, build_autoencoder
 from .config import PostOpConfig
 from .denoiser import build_unet
 from .medsam import load_medsam
@@ -60,14 +60,16 @@ class Pretrained:
         return str(folder) if folder.is_dir() else self.stable_diffusion
 
 
-def pretrained_pipeline(config: PostOpConfig, source: Pretrained) -> PostOpPipeline:
-    """A pipeline of ``config``'s shape that starts from ``source``.
+def pretrained_pipeline(
+    config: PostOpConfig, source: Pretrained, autoencoder: PixelPatches | GreyAutoencoderKL | None = None
+) -> PostOpPipeline:
+    """A pipeline of ``config``'s shape that starts from ``source``, and with ``autoencoder`` where that has none.
 
     Raises ``ModelMissing`` for weights that are not there or damaged, ``InputError`` for those of another shape.
     """
     if source.medsam and config.prompt.image_encoder != "medsam":
         raise InputError("A MedSAM checkpoint was given, but the model has another image encoder: leave it out.")
-    unet = autoencoder = None
+    unet = None
     if source.stable_diffusion:
         autoencoder = stable_diffusion_autoencoder(config, source)
         unet = stable_diffusion_unet(config, autoencoder.latent_channels, source)
@@ -94,7 +96,7 @@ def grown(source: PostOpPipeline, config: PostOpConfig) -> PostOpPipeline:
     if before != after:
         changed = sorted(name for name in before if before[name] != after[name])
         raise InputError(f"The model to start from has another '{changed[0]}'. Give its configuration.")
-    pipeline = PostOpPipeline.of(config)
+    pipeline = PostOpPipeline.of(config, autoencoder=source.autoencoder)
     for new, old in zip(pipeline.networks, source.networks, strict=True):
         weights = old.state_dict()
         if new is pipeline.unet:

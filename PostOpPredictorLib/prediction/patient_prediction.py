@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
-import torch
 
 from ..cases.library import CaseLibrary
-from ..errors import InputError
+from ..model.device import chosen_device
 from ..model.pipeline import PostOpPipeline
 from ..model.weights import verify
 from ..progress import Progress
@@ -68,7 +67,7 @@ def open_tools(request: PredictionRequest, progress: Progress, load: Callable[[P
     progress.stage("Loading the model")
     progress.step(0, 1)
     checksum = verify(folder)
-    pipeline = load(folder) if load else _on_device(PostOpPipeline.from_pretrained(folder), request.device)
+    pipeline = load(folder) if load else PostOpPipeline.from_pretrained(folder).to(chosen_device(request.device))
     progress.step(1, 1)
     named = None if request.library is None else CaseLibrary.open(request.library)
     if named is not None:
@@ -135,12 +134,3 @@ def predict_once(
         progress=progress,
         **{**settings, **changes},
     )
-
-
-def _on_device(pipeline: PostOpPipeline, device: str) -> PostOpPipeline:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device, False):
-        raise InputError(f"There is no device '{device}' on this computer. Choose --device cpu, or auto.")
-    return pipeline.to(device)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..model.config import PostOpConfig
 from ..model.settings import overlay, read_sections
 
 PARTS = ("denoiser", "renderer", "autoencoder")
@@ -19,7 +21,7 @@ class TrainingConfig:
 
     ``batch_size``: slices in one step over all processes, worked on in ``accumulate`` parts by each of them.
     ``ema_decay``: 0 keeps no average of the weights. ``precision``: of the arithmetic; weights stay float32.
-    ``sequence``: "any" draws one of those in the file for each batch; the paper's is T1w.
+    ``sequence``: "any" draws for each batch one of the model's ``sequences`` that the file holds; the paper's is T1w.
     ``stable_diffusion`` (folder or hub name), ``medsam`` (checkpoint file): where a new run starts from, "" = random
     weights; ``download``: whether the hub may be asked. ``embeddings``: folder of MedSAM's embeddings, "" = in the run.
 
@@ -86,6 +88,20 @@ class TrainingConfig:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"The setting '{name}' is {getattr(self, name)}; give at least 1.")
+
+    def drawn_sequences(self, held: Sequence[str], model: PostOpConfig) -> tuple[str, ...]:
+        """Those of ``held``, the sequences of the prepared slices, that ``model`` is trained on.
+
+        Raises ``InputError`` where there is none.
+        """
+        wanted = model.sequences if self.sequence == "any" else (self.sequence,)
+        drawn = tuple(name for name in held if name in wanted)
+        if not drawn:
+            raise InputError(
+                f"The model is to be trained on {', '.join(wanted)}; the prepared slices hold {', '.join(held)}. "
+                "Set 'training: sequence' to one of them, or prepare cases that have it."
+            )
+        return drawn
 
 
 def training_from_yaml(path: Path, **overrides: Any) -> TrainingConfig:

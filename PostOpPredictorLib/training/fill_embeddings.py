@@ -45,10 +45,14 @@ def fill_embeddings(
     # Its tokens need neither U-Net nor autoencoder.
     denoiser = Denoiser(model, None, PixelPatches(), adapter)
     device, generator = adapter.null_tokens.device, torch.Generator()
-    wanted = slices.sequences if training.sequence == "any" else (training.sequence,)
-    pairs = composites(slices, training.neighbours)
+    wanted = training.drawn_sequences(slices.sequences, model)
     turned = (False, True) if training.mirrored_share > 0 else (False,)
-    chunks = [(sequence, chunk, turn) for sequence in wanted for turn in turned for chunk in pairs.split(_AT_ONCE)]
+    chunks = [
+        (sequence, chunk, turn)
+        for sequence in wanted
+        for turn in turned
+        for chunk in composites(slices, training, sequence).split(_AT_ONCE)
+    ]
     own = own_share(chunks, processes)
     slices = slices.shown_to(model)
     for number, (sequence, chunk, turn) in enumerate(own):
@@ -64,12 +68,20 @@ def fill_embeddings(
     return adapter.cache.misses
 
 
-def composites(slices: PreparedSlices, neighbours: int) -> Tensor:
-    """Every training slice with each of its ``neighbours`` most similar: rows (N, 2)."""
-    rows = slices.rows("train")
-    found = slices.arrays["neighbours"][rows][:, :neighbours].long()
-    pairs = torch.stack([rows[:, None].expand_as(found), found], dim=2).reshape(-1, 2)
-    return pairs[pairs[:, 1] >= 0]
+def composites(slices: PreparedSlices, training: TrainingConfig, sequence: str) -> Tensor:
+    """Every slice that training draws with each precedent that it may draw, both with ``sequence``: rows (N, 2)."""
+    drawn = [("train", "neighbours", training.neighbours)]
+    if training.elsewhere_share > 0:
+        drawn.append(("train", "neighbours_elsewhere", training.neighbours))
+    if training.validate_every:
+        drawn += [("val", "neighbours", 1), ("val", "neighbours_elsewhere", 1)]
+    has, pairs = slices.arrays[f"has_{sequence}"] > 0, []
+    for split, kind, count in drawn:
+        rows = slices.rows(split, sequence=sequence)
+        found = slices.arrays[kind][rows][:, :count].long()
+        both = torch.stack([rows[:, None].expand_as(found), found], dim=2).reshape(-1, 2)
+        pairs.append(both[(both[:, 1] >= 0) & has[both[:, 1].clamp(min=0)]])
+    return torch.cat(pairs).unique(dim=0)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..model.config import config_from_yaml
+from ..model.device import chosen_device
 from ..progress import Progress
 from .config import training_from_yaml
 from .processes import LaunchedProcesses, Processes, started_processes
@@ -65,4 +66,4 @@ def device_of(processes: Processes, wanted: str) -> torch.device:
     """The device that this process works on; each of several on a machine has a GPU of its own."""
     if isinstance(processes, LaunchedProcesses):
         return processes.device
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
+    return chosen_device(wanted)

@@ -150,6 +150,13 @@ class PreparedSlices:
         height, width = self.arrays["tumour"].shape[1:]
         return height, width
 
+    def cases(self, split: str | None = None) -> set[str]:
+        """Ids of the cases that slices were taken of; ``split``: only of those that had it then."""
+        chosen = self.arrays["case"]
+        if split is not None:
+            chosen = chosen[self.arrays["split"] == SPLITS.index(split)]
+        return {self.metadata["cases"][number] for number in chosen.unique().tolist()}
+
     def rows(self, split: str, *kinds: int, sequence: str | None = None) -> Tensor:
         """Indices of the slices of a split with at least one neighbour.
 
@@ -205,15 +212,14 @@ class PreparedSlices:
     ) -> Tensor:
         """For each row one of its ``neighbours`` most similar slices, at random (the paper's top 15).
 
-        ``elsewhere``: share of rows whose instruction is of another institution. With ``sequence`` only slices that
-        have it; -1 for a row none of whose neighbours has.
+        ``elsewhere``: share of rows whose instruction is of another institution, where there is one. With ``sequence``
+        only slices that have it; -1 for a row none of whose neighbours has.
         """
         candidates = self.arrays["neighbours"][rows][:, :neighbours]
         if elsewhere > 0:
-            other = torch.rand(len(rows), generator=generator) < elsewhere
-            candidates = torch.where(
-                other[:, None], self.arrays["neighbours_elsewhere"][rows][:, :neighbours], candidates
-            )
+            others = self.arrays["neighbours_elsewhere"][rows][:, :neighbours]
+            wanted = torch.rand(len(rows), generator=generator) < elsewhere
+            candidates = torch.where((wanted & (others[:, 0] >= 0))[:, None], others, candidates)
         there = candidates >= 0
         if sequence is not None:
             there &= self.arrays[f"has_{sequence}"][candidates.clamp(min=0).long()] > 0

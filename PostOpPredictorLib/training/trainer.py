@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from .slices import PreparedSlices, TrainingBatch
 from .validation import Validation
 
 _SLICES_FOR_SCALE = 64
+_KEPT_BY_THE_STATE = ("learning_rate", "weight_decay", "ema_decay")
 
 
 class Trainer:
@@ -60,6 +61,7 @@ class Trainer:
             # Between cropped panels the way from precedent to answer would be shorter than when the model is asked.
             self.training = training = dataclasses.replace(training, crop=0)
         self.slices = slices.shown_to(self.pipeline.config_tree)
+        self.sequences = training.drawn_sequences(slices.sequences, self.pipeline.config_tree)
         self.objective = self._objective()
         self._refuse_what_does_not_fit()
         self._prepare_networks()
@@ -183,13 +185,16 @@ class Trainer:
                 self.device
             )
         if not folder.exists():
+            if self.training.sequence != "any":
+                model = dataclasses.replace(model, sequences=(self.training.sequence,))
             if model.target == "structure" and not self.slices.knows_shift:
                 # A shift that nothing teaches would be noise that bends the brain.
                 model = dataclasses.replace(model, tissue_shift=False)
             source = Pretrained(self.training.stable_diffusion, self.training.medsam, self.training.download)
             return pretrained_pipeline(model, source).to(self.device)
         pipeline = PostOpPipeline.from_pretrained(folder)
-        if pipeline.config_tree != dataclasses.replace(model, tissue_shift=pipeline.config_tree.tissue_shift):
+        begun = pipeline.config_tree
+        if begun != dataclasses.replace(model, tissue_shift=begun.tissue_shift, sequences=begun.sequences):
             raise InputError(
                 f"{folder} holds a model of another configuration. "
                 "Train into another folder, or give its configuration."
@@ -206,7 +211,7 @@ class Trainer:
         """What chooses the weights; None where nothing does, or where there are no patients for it."""
         if not self.training.validate_every:
             return None
-        validation = Validation(self.slices, self.training)
+        validation = Validation(self.slices, self.training, self.sequences)
         return validation if validation.batches else None
 
     def _refuse_what_does_not_fit(self) -> None:
@@ -217,11 +222,6 @@ class Trainer:
             raise InputError("An image model has no renderer to train: set 'target: structure' or another 'part'.")
         if training.part == "autoencoder" and not isinstance(self.pipeline.autoencoder, GreyAutoencoderKL):
             raise InputError("Pixel patches need no training: set 'autoencoder: {kind: kl}' or another 'part'.")
-        if training.sequence not in ("any", *self.slices.sequences):
-            raise InputError(
-                f"The setting 'sequence' is {training.sequence!r}; the prepared slices hold "
-                f"{', '.join(self.slices.sequences)}. Choose one of them, or 'any'."
-            )
 
     def _prepare_networks(self) -> None:
         """Networks that do not learn take no gradient; MedSAM's embeddings are kept."""
@@ -235,6 +235,9 @@ class Trainer:
         if self.pipeline.config_tree.prompt.image_encoder == "medsam":
             folder = Path(self.training.embeddings or self.run / "embeddings").expanduser()
             self.pipeline.prompt_adapter.cache_embeddings(folder)
+        else:
+            # An encoder that learns says something else after every step; the environment may have named a folder.
+            self.pipeline.prompt_adapter.cache = None
 
     def _networks(self) -> list[nn.Module]:
         return self.objective.networks()
@@ -246,6 +249,7 @@ class Trainer:
             state: dict[str, Any] = torch.load(self._state_file, map_location=self.device, weights_only=True)
             if state["training"]["part"] != self.training.part:
                 raise KeyError("part")
+            self._refuse_other_settings(state["training"])
             with torch.no_grad():
                 for parameter, saved in zip(self.learning, state["weights"], strict=True):
                     parameter.copy_(saved)
@@ -254,10 +258,21 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
             self.step = state["step"]
             self.best_loss = state["best_loss"]
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{self._state_file} cannot be resumed ({type(error).__name__}). Remove it to start this part anew."
             ) from error
+
+    def _refuse_other_settings(self, begun: Mapping[str, Any]) -> None:
+        """Raise ``InputError`` for settings that would be ignored, because the state has those of the beginning."""
+        for name in _KEPT_BY_THE_STATE:
+            if begun[name] != getattr(self.training, name):
+                raise InputError(
+                    f"This run was begun with '{name}' {begun[name]:g} and goes on with it, not with "
+                    f"{getattr(self.training, name):g}. Give the former, or train into another folder."
+                )
 
     def _one_step(self) -> float:
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + self.step)
@@ -301,12 +316,11 @@ class Trainer:
         return self.slices.batch(rows, instruction, sequence, self.training.crop, generator, mirrored=mirrored)
 
     def _draw_sequence(self, generator: torch.Generator) -> str:
-        """The one to train on, or one of those in the file, each as often as it is there."""
-        if self.training.sequence != "any":
-            return self.training.sequence
-        names = self.slices.sequences
-        there = torch.tensor([float(self.slices.arrays[f"has_{name}"].sum()) for name in names])
-        return names[int(torch.multinomial(there, 1, generator=generator))]
+        """One of those to train on, each as often as it is there."""
+        if len(self.sequences) == 1:
+            return self.sequences[0]
+        there = torch.tensor([float(self.slices.arrays[f"has_{name}"].sum()) for name in self.sequences])
+        return self.sequences[int(torch.multinomial(there, 1, generator=generator))]
 
     def _rows_with(self, sequence: str) -> tuple[Tensor, Tensor]:
         """Training slices that have the sequence: phantoms and real pairs, and operations on real scans."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from .config import TrainingConfig
@@ -14,16 +16,15 @@ _AT_ONCE = 16
 class Validation:
     """Validation slices evenly through the file, half of them with a precedent of another institution."""
 
-    def __init__(self, slices: PreparedSlices, training: TrainingConfig) -> None:
-        """``batches`` is empty where no validation slice has a neighbour."""
+    def __init__(self, slices: PreparedSlices, training: TrainingConfig, sequences: Sequence[str]) -> None:
+        """``sequences`` take turns. ``batches`` is empty where no validation slice has a neighbour."""
         rows = slices.rows("val")
         if len(rows) > training.validation_slices:
             rows = rows[torch.linspace(0, len(rows) - 1, training.validation_slices).long()]
         self.batches: list[TrainingBatch] = []
         generator = torch.Generator().manual_seed(training.seed)
         for number, part in enumerate(rows.split(_AT_ONCE)):
-            names = [name for name in slices.sequences if training.sequence in ("any", name)]
-            sequence = names[number % len(names)]
+            sequence = sequences[number % len(sequences)]
             part = part[slices.arrays[f"has_{sequence}"][part] > 0]
             if len(part):
                 shown = slices.draw_instruction(part, 1, generator, sequence=sequence, elsewhere=0.5)

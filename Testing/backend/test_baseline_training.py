@@ -133,7 +133,7 @@ def test_a_run_of_another_shape_is_refused(tmp_path: Path, slices: PreparedSlice
 
 @pytest.mark.parametrize("choice", ["random", "image"])
 def test_instructions_come_from_other_patients_of_the_same_split(choice: str, slices: PreparedSlices) -> None:
-    chosen = slices_for(choice, slices)
+    chosen = slices_for(choice, slices, "T1w")
     rows = torch.cat([chosen.rows("train"), chosen.rows("val")])
     generator = torch.Generator().manual_seed(0)
     drawn = set()
@@ -150,8 +150,24 @@ def test_image_instructions_are_the_slices_that_look_most_alike(slices: Prepared
     twin.metadata, twin.sequences = slices.metadata, slices.sequences
     twin.arrays = {**slices.arrays, "pre_T1wCE": slices.arrays["pre_T1wCE"].clone()}
     twin.arrays["pre_T1wCE"][7] = twin.arrays["pre_T1wCE"][0]
-    assert int(ImageInstructions(twin).arrays["neighbours"][0, 0]) == 7
-    assert int(ImageInstructions(twin).arrays["neighbours"][7, 0]) == 0
+    assert int(ImageInstructions(twin, "T1wCE").arrays["neighbours"][0, 0]) == 7
+    assert int(ImageInstructions(twin, "T1wCE").arrays["neighbours"][7, 0]) == 0
+
+
+@pytest.mark.parametrize("choice", ["image", "one pair"])
+def test_only_slices_that_have_the_sequence_instruct(choice: str, slices: PreparedSlices) -> None:
+    fewer = PreparedSlices.__new__(PreparedSlices)
+    fewer.metadata, fewer.sequences = slices.metadata, slices.sequences
+    fewer.arrays = {**slices.arrays, "has_T1w": slices.arrays["has_T1w"].clone()}
+    largest = int(OnePair(slices).rows("train", sequence="T1w"))
+    fewer.arrays["has_T1w"][largest] = 0
+    if choice == "one pair":
+        (row,) = OnePair(fewer).rows("train", sequence="T1w").tolist()
+        assert row != largest
+        return
+    neighbours = ImageInstructions(fewer, "T1w").arrays["neighbours"]
+    assert largest not in neighbours and (neighbours[largest] == -1).all()
+    assert largest in ImageInstructions(fewer, "T1wCE").arrays["neighbours"]
 
 
 def test_slices_that_do_not_know_their_patients_are_refused(slices: PreparedSlices) -> None:

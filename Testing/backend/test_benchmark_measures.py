@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_config
+from tiny_models import a_pipeline, some_triplets, tiny_config
 
+from PostOpPredictorLib.benchmark import tables
 from PostOpPredictorLib.benchmark.budget import Budget
 from PostOpPredictorLib.benchmark.comparison import comparisons
-from PostOpPredictorLib.benchmark.cost import counted_flops, parameters_of
+from PostOpPredictorLib.benchmark.cost import cost_of, counted_flops, parameters_of
 from PostOpPredictorLib.benchmark.entries import ENTRIES, KEYS, chosen_entries, paper_form, without_comp, without_seg
 from PostOpPredictorLib.benchmark.paired import sign_flip_p
 from PostOpPredictorLib.benchmark.strata import audit, interval_of, retrieval_gain
 from PostOpPredictorLib.benchmark.workshop import Recipe, refuse_another_setting
 from PostOpPredictorLib.errors import Cancelled, InputError
+from PostOpPredictorLib.evaluation.bootstrap import Interval
 from PostOpPredictorLib.evaluation.measures import CaseMeasures
 from PostOpPredictorLib.evaluation.metrics import through_plane_ratio
 from PostOpPredictorLib.evaluation.overlap import hausdorff95_mm
@@ -279,3 +281,21 @@ def test_rows_of_an_earlier_version_that_lacked_a_setting_go_on(tmp_path: Path) 
     recipe["model"]["time"] = True
     with pytest.raises(InputError, match="another configuration"):
         refuse_another_setting(tmp_path, {"configuration": recipe})
+
+
+def test_embeddings_on_disk_make_nothing_cheaper(tmp_path: Path) -> None:
+    pipeline = a_pipeline()
+    fresh = cost_of(pipeline, some_triplets(2), mode="mean").gflops
+    pipeline.prompt_adapter.cache_embeddings(tmp_path)
+    kept = pipeline.prompt_adapter.cache
+    pipeline(some_triplets(2), mode="mean")
+    hits = kept.hits
+    assert cost_of(pipeline, some_triplets(2), mode="mean").gflops == fresh
+    assert kept.hits == hits and pipeline.prompt_adapter.cache is kept
+
+
+def test_a_figure_of_fewer_patients_says_of_how_many() -> None:
+    found = {"cavity_dice": Interval(0.4, 0.1, 0.6, 3), "cavity_hd95_mm": Interval(5.0, 4.0, 6.0, 2)}
+    row = SimpleNamespace(summary=SimpleNamespace(over_patients=found))
+    dice, distance = tables._cells(row, ["cavity_dice", "cavity_hd95_mm"])  # type: ignore[arg-type]
+    assert distance.endswith("(2 of 3)") and "of 3" not in dice

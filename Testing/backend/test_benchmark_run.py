@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,31 @@ def test_a_library_without_training_patients_is_refused_before_anything_is_train
     alone.add(made_up_case("secret-9", box((46, 50), (50, 60), (30, 40)), split="test"))
     with pytest.raises(InputError, match="no training patient with a T1w scan"):
         benchmark(a_request(cohort, tmp_path / "out", library=alone.folder), SilentProgress())
+    assert not (tmp_path / "out").exists()
+
+
+def test_slices_of_another_library_or_split_are_refused_before_anything_is_trained(
+    cohort: Path, tmp_path: Path
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(cohort / "library", library)
+    trained = next(case for case in CaseLibrary.open(library).cases if case.split == "train")
+    table = (library / "participants.tsv").read_text(encoding="utf-8").splitlines()
+    own = [row for row in table if f"\t{trained.case_id}\t" in row]
+    changed = [row.replace("\ttrain\t", "\ttest\t") if row in own else row for row in table]
+    assert changed != table
+    (library / "participants.tsv").write_text("\n".join(changed) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="1 patients to be tested would be trained on"):
+        benchmark(a_request(cohort, tmp_path / "out", library=library), SilentProgress())
+    fewer = CaseLibrary.create(tmp_path / "fewer")
+    for case in CaseLibrary.open(cohort / "library").cases:
+        if case.case_id != trained.case_id:
+            shutil.copytree(case.files.folder, fewer.folder / case.files.folder.name)
+    kept = [row for row in table if row not in own]
+    (fewer.folder / "participants.tsv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="another library: 1 of its cases are not in") as refused:
+        benchmark(a_request(cohort, tmp_path / "out", library=fewer.folder), SilentProgress())
+    assert trained.case_id not in str(refused.value)
     assert not (tmp_path / "out").exists()
 
 

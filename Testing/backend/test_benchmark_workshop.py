@@ -85,11 +85,27 @@ def test_the_image_encoder_of_a_baseline_is_medsams(tmp_path: Path) -> None:
 def test_one_autoencoder_is_trained_once_and_all_systems_draw_with_it(tmp_path: Path, slices: PreparedSlices) -> None:
     model = tiny_config(target="image", autoencoder=TINY_KL)
     models = trained(a_workshop(tmp_path, slices, model), "ddpm", "paper", "visii")
-    weights = PostOpPipeline.from_pretrained(tmp_path / "autoencoder" / "model").autoencoder.state_dict()
+    fitted = PostOpPipeline.from_pretrained(tmp_path / "autoencoder" / "model").autoencoder
+    weights, scale = fitted.state_dict(), fitted.config.scaling_factor
+    assert scale != 1.0
     assert (tmp_path / "autoencoder" / "done-autoencoder.json").exists()
     for key, trained_model in models.items():
         own = trained_model.autoencoder.state_dict()
         assert all(torch.equal(own[name], value) for name, value in weights.items()), key
+        assert trained_model.autoencoder.config.scaling_factor == scale, key
+
+
+def test_our_rows_have_medsams_weights_beside_an_autoencoder_of_their_own(
+    tmp_path: Path, slices: PreparedSlices
+) -> None:
+    model = dataclasses.replace(tiny_config(target="image", autoencoder=TINY_KL), prompt=tiny_paper().prompt)
+    write_medsam(tmp_path / "medsam.pth", tiny_paper())
+    models = trained(a_workshop(tmp_path, slices, model, medsam=str(tmp_path / "medsam.pth")), "paper", "image-brush")
+    ours = models["paper"].prompt_adapter.image_encoder.state_dict()
+    theirs = models["image-brush"].image_features()[0].encoder.state_dict()
+    published = pretrained_pipeline(tiny_paper(), Pretrained(medsam=str(tmp_path / "medsam.pth")))
+    for name, value in published.prompt_adapter.image_encoder.state_dict().items():
+        assert torch.equal(ours[name], value) and torch.equal(theirs[name], value), name
 
 
 def test_the_shipped_form_alone_needs_no_autoencoder(tmp_path: Path, slices: PreparedSlices) -> None:

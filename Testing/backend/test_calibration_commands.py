@@ -25,15 +25,16 @@ from PostOpPredictorLib.model.calibration_file import read_calibration, write_ca
 from PostOpPredictorLib.model.weights import CALIBRATION, verify
 from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.retrieval.slice_index import SliceIndex
+from PostOpPredictorLib.retrieval.strategies import TumourGuided
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> CaseLibrary:
-    """Six patients each of the splits val and test, and two of train."""
+    """Six patients each of the splits val and test, and two of train, whose tumours overlap."""
     library = CaseLibrary.create(tmp_path_factory.mktemp("cases") / "library")
     rng = np.random.default_rng(0)
     for number, split in enumerate(["val"] * 6 + ["test"] * 6 + ["train"] * 2):
-        library.add(made_up_case(f"{number:04d}", blob(rng, 9.0), split=split, seed=number))
+        library.add(made_up_case(f"{number:04d}", blob(rng, 16.0), split=split, seed=number))
     SliceIndex.open(library)
     return library
 
@@ -95,6 +96,17 @@ def test_calibrate_then_check_on_unseen_patients(
     assert "Every operation here is simulated" in text and "| all (6) | 90% |" in text
     assert (tmp_path / "out" / "calibration.png").read_bytes().startswith(b"\x89PNG")
     assert not any(f"{n:04d}" in text or f'"{n:04d}"' in json.dumps(report) for n in range(12)), "no case is named"
+
+
+def test_a_patient_without_a_similar_case_makes_no_interval(
+    library: CaseLibrary, model: Path, measured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank = TumourGuided.rank
+    monkeypatch.setattr(
+        TumourGuided, "rank", lambda self, query, *rest: [] if query.own_case_id == "0002" else rank(self, query, *rest)
+    )
+    done = calibrate(CalibrationRequest(library.folder, model, work=tmp_path / "work"), SilentProgress())
+    assert done["patients"] == 5 and not any(one.startswith("0002") for one in measured)
 
 
 def test_what_was_measured_is_not_measured_again(

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from synthetic_cases import made_up_case
 
 from PostOpPredictorLib.cases.case import SimulatedCase
 from PostOpPredictorLib.cases.library import CaseLibrary, LibraryCase
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.evaluation import evaluate as evaluation
+from PostOpPredictorLib.evaluation import plan_benchmark
 from PostOpPredictorLib.evaluation.evaluate import EvaluationRequest, chosen_cases, evaluate, summarise
 from PostOpPredictorLib.evaluation.measuring import Bench
 from PostOpPredictorLib.evaluation.pools import BestPrecedent, Pool, Retrieval, allowed_cases
@@ -298,6 +300,15 @@ def test_precedents_that_were_used_are_never_of_the_own_patient(oracle_bench: Be
                 if row.pool is Pool.OWN:
                     assert library.case(measures.precedent).institution == library.case(case_id).institution
     assert used > 20
+
+
+def test_plans_are_tried_on_patients_not_on_operations(tmp_path: Path) -> None:
+    several = CaseLibrary.create(tmp_path / "library")
+    for name, patient, days in (("a1", "a", 90.0), ("a2", "a", 1.0), ("a3", "a", 1.0), ("b1", "b", 1.0)):
+        case = made_up_case(name, patient_id=patient, split="test", days_since_surgery=days)
+        several.add(replace(case, resection=(case.tumour > 0).astype(np.uint8)))
+    chosen = plan_benchmark.chosen_cases(several, phantom=2, semi_real=0)
+    assert [query.case.case_id for query in chosen] == ["a2", "b1"], "one early case of each patient"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import a_pipeline, some_triplets, tiny_config, write_prepared
+from tiny_models import TINY_KL, a_pipeline, some_triplets, tiny_config, write_prepared
 
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import InputError
@@ -49,6 +49,14 @@ def test_a_model_may_learn_on_with_precedents_laid_onto_the_query() -> None:
     for old, new in zip(before.networks, after.networks, strict=True):
         for name, weights in old.state_dict().items():
             assert torch.equal(new.state_dict()[name], weights), name
+
+
+def test_a_learned_latent_keeps_its_scale() -> None:
+    before = a_pipeline(target="image", plan=False, autoencoder=TINY_KL)
+    before.autoencoder.fit_scale(some_triplets().query_pre)
+    scale = before.autoencoder.config.scaling_factor
+    after = grown(before, tiny_config(target="image", plan=False, autoencoder=TINY_KL, time=True))
+    assert scale != 1.0 and after.autoencoder.config.scaling_factor == scale
 
 
 def test_a_model_of_another_shape_is_no_start() -> None:

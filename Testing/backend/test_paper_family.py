@@ -62,7 +62,7 @@ def test_embeddings_made_beforehand_by_two_processes_are_all_that_training_asks_
         adapter.load_state_dict(trainer.pipeline.prompt_adapter.state_dict())
         adapter.cache_embeddings(tmp_path / "embeddings")
         made.append(fill_embeddings(model, training, slices, adapter, OneProcess(rank, 2)))
-    assert len(composites(slices, 15)) == 18
+    assert len(composites(slices, training, "T1w")) == 18
     assert sum(made) == (36 if mirrored else 18) and min(made) > 0
     for _ in range(5):
         trainer._one_step()

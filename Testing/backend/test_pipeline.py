@@ -10,6 +10,7 @@ import torch
 from tiny_models import TINY_KL, a_pipeline, some_triplets, tiny_config, write_prepared
 
 from PostOpPredictorLib.errors import Cancelled, InputError
+from PostOpPredictorLib.model.device import chosen_device
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.triplet import TripletBatch
 from PostOpPredictorLib.progress import SilentProgress
@@ -197,3 +198,13 @@ def test_without_drawing_the_structure_is_the_same_and_the_image_black(pipeline:
     assert torch.equal(drawn.outcome_probability, undrawn.outcome_probability)
     assert torch.equal(drawn.shift_mm, undrawn.shift_mm)
     assert drawn.image.any() and not undrawn.image.any() and undrawn.image.shape == drawn.image.shape
+
+
+def test_a_device_has_a_name_and_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device("auto") == chosen_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "gpu"):
+        with pytest.raises(InputError, match=f"no device '{name}'"):
+            chosen_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert chosen_device("auto") == torch.device("cuda")

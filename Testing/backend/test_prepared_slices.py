@@ -105,6 +105,16 @@ def test_some_instructions_come_from_elsewhere(slices: PreparedSlices) -> None:
     assert 0.15 < (drawn == other).float().mean() < 0.35
 
 
+def test_where_there_is_nothing_elsewhere_the_own_institution_instructs(tmp_path: Path) -> None:
+    arrays = prepared_arrays()
+    arrays["neighbours_elsewhere"][:] = -1
+    save_file(arrays, tmp_path / "one.safetensors")
+    one, generator = PreparedSlices(tmp_path / "one.safetensors"), torch.Generator().manual_seed(0)
+    rows = one.rows("train")
+    drawn = one.draw_instruction(rows, 1, generator, elsewhere=1.0)
+    assert torch.equal(drawn, one.arrays["neighbours"][rows][:, 0].long())
+
+
 def test_only_slices_of_the_sequence_instruct_and_none_is_no_similar_case(tmp_path: Path) -> None:
     arrays = prepared_arrays()
     arrays["has_T1wCE"][arrays["neighbours"][0, 0]] = 0

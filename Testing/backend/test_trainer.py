@@ -433,3 +433,45 @@ print(sorted(ABSENT & set(sys.modules)), sorted((OURS & set(sys.modules)) - befo
     )
     assert done.stdout.strip().splitlines()[-1:] == ["[] []"], done.stderr
     assert (tmp_path / "run" / "model" / "model_index.json").is_file()
+
+
+def test_any_sequence_means_those_of_the_model(tmp_path: Path, slices: PreparedSlices) -> None:
+    training = TrainingConfig(steps=1, batch_size=2, crop=16, sequence="any")
+    one = Trainer(tiny_config(sequences=("T1wCE", "FLAIR")), training, slices, tmp_path / "one")
+    generator = torch.Generator().manual_seed(0)
+    assert {one._draw_sequence(generator) for _ in range(20)} == {"T1wCE"}
+    both = Trainer(tiny_config(), training, slices, tmp_path / "both")
+    assert {both._draw_sequence(generator) for _ in range(20)} == {"T1w", "T1wCE"}
+    with pytest.raises(InputError, match="trained on FLAIR; the prepared slices hold T1w, T1wCE"):
+        Trainer(tiny_config(sequences=("FLAIR",)), training, slices, tmp_path / "none")
+
+
+def test_a_model_knows_the_one_sequence_that_it_was_trained_on(
+    tmp_path: Path, slices: PreparedSlices, no_sheet: None
+) -> None:
+    training = TrainingConfig(steps=1, batch_size=2, crop=16, sequence="T1w")
+    Trainer(tiny_config(), training, slices, tmp_path / "run").train(SilentProgress())
+    assert PostOpPipeline.from_pretrained(tmp_path / "run" / "model").config_tree.sequences == ("T1w",)
+    assert Trainer(tiny_config(), training, slices, tmp_path / "run").step == 1, "the same settings go on"
+
+
+def test_an_encoder_that_learns_keeps_no_embeddings(
+    tmp_path: Path, slices: PreparedSlices, no_sheet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TrainingConfig(steps=1, batch_size=2, crop=16)
+    monkeypatch.setenv("POSTOP_EMBEDDINGS", str(tmp_path / "embeddings"))
+    Trainer(tiny_config(), training, slices, tmp_path / "run").train(SilentProgress())
+    again = Trainer(tiny_config(), dataclasses.replace(training, steps=2), slices, tmp_path / "run")
+    assert again.pipeline.prompt_adapter.cache is None
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "ema_decay"])
+def test_a_setting_that_a_resumed_run_would_ignore_is_refused(
+    name: str, tmp_path: Path, slices: PreparedSlices, no_sheet: None
+) -> None:
+    training = TrainingConfig(steps=1, batch_size=2, crop=16)
+    Trainer(tiny_config(), training, slices, tmp_path / "run").train(SilentProgress())
+    other = dataclasses.replace(training, steps=2, **{name: 0.0123})
+    with pytest.raises(InputError, match=f"begun with '{name}' .* not with 0.0123"):
+        Trainer(tiny_config(), other, slices, tmp_path / "run")
+    assert Trainer(tiny_config(), dataclasses.replace(training, steps=2), slices, tmp_path / "run").step == 1

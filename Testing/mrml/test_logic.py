@@ -166,7 +166,9 @@ def test_the_real_backend_is_cancelled_to_idle_within_two_seconds(
     nodes, told = node_ids(), Told()
     inputs = PredictionInputs(*patient, CORE)
     run = logic.startPrediction(inputs, settings, told.callbacks)
-    wait_until(lambda: run.poll() or run.stage == stage, 300)
+    # On a busy machine a stage may be over between two looks.
+    wait_until(lambda: run.poll() or stage in told.of("stage") or not run.isRunning, 280)
+    assert run.isRunning, told.events[-5:]
     folders = working_folders()
     began = time.monotonic()
     run.cancel()

@@ -55,6 +55,11 @@ class Baseline(nn.Module):
         self.config_tree = self.settings_of(config)
         colours = 3 if config.family == "paper" else 1
         self.autoencoder = autoencoder or build_autoencoder(config.autoencoder, colours)
+        if isinstance(self.autoencoder, GreyAutoencoderKL):
+            # What latents are scaled by is fitted to the training slices, and a model folder must know it.
+            scale = self.autoencoder.config.scaling_factor
+            fitted = dataclasses.replace(self.config_tree.autoencoder, scaling_factor=scale)
+            self.config_tree = dataclasses.replace(self.config_tree, autoencoder=fitted)
         self.condition_network = self.build_condition_network()
         target, beside = self.channels()
         self.unet = unet_of(config.unet, target + beside, target, config.prompt.token_width)
