@@ -268,10 +268,12 @@ class Trainer:
     def _refuse_other_settings(self, begun: Mapping[str, Any]) -> None:
         """Raise ``InputError`` for settings that would be ignored, because the state has those of the beginning."""
         for name in _KEPT_BY_THE_STATE:
-            if begun[name] != getattr(self.training, name):
+            before, now = begun[name], getattr(self.training, name)
+            begins_or_ends = name == "ema_decay" and 0 in (before, now)
+            if before != now and not begins_or_ends:
                 raise InputError(
-                    f"This run was begun with '{name}' {begun[name]:g} and goes on with it, not with "
-                    f"{getattr(self.training, name):g}. Give the former, or train into another folder."
+                    f"This run was begun with '{name}' {before:g} and goes on with it, not with {now:g}. "
+                    "Give the former, or train into another folder."
                 )
 
     def _one_step(self) -> float:
