@@ -224,7 +224,7 @@ def _as_written_now(value: Any) -> Any:
 def _for_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
     """No pictures on the way, and a warm-up that fits."""
     return dataclasses.replace(
-        training, steps=steps, sheet_every=steps + 1, warmup_steps=min(training.warmup_steps, steps // 4)
+        training, steps=steps, sheet_every=0, warmup_steps=min(training.warmup_steps, steps // 4)
     )
 
 

@@ -32,6 +32,7 @@ class TrainingConfig:
     ``mirrored_share``: share of the slices that are turned left for right, with their precedents.
     ``validate_every`` so many steps the averaged weights are measured on ``validation_slices`` of the validation
     patients, and ``model/`` holds the best of them so far; 0 keeps the last ones.
+    ``sheet_every`` so many steps, and at the end, a contact sheet is drawn; 0 draws none.
     ``start_from``: a model folder whose weights a new run begins with, "" = random weights.
     """
 
@@ -80,12 +81,10 @@ class TrainingConfig:
         for name in ("elsewhere_share", "mirrored_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"The setting '{name}' is {getattr(self, name)}; give 0 to 1.")
-        if self.validate_every < 0:
-            raise InputError(f"The setting 'validate_every' is {self.validate_every}; give 0 (never) or more.")
-        for name in (
-            *("steps", "batch_size", "neighbours", "checkpoint_every", "sheet_every", "accumulate"),
-            "validation_slices",
-        ):
+        for name in ("validate_every", "sheet_every"):
+            if getattr(self, name) < 0:
+                raise InputError(f"The setting '{name}' is {getattr(self, name)}; give 0 (never) or more.")
+        for name in ("steps", "batch_size", "neighbours", "checkpoint_every", "accumulate", "validation_slices"):
             if getattr(self, name) < 1:
                 raise InputError(f"The setting '{name}' is {getattr(self, name)}; give at least 1.")
 

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..atomic_files import whole_file
+from ..model.autoencoder import GreyAutoencoderKL, PixelPatches
 from ..model.pipeline import PostOpPipeline, PredictedSlices
 from ..model.structure import decode_structure, encode_structure
 from ..model.triplet import TripletBatch
@@ -20,16 +21,26 @@ _COLOURS = (
 )
 
 
-def write_contact_sheet(pipeline: PostOpPipeline, slices: PreparedSlices, path: Path, count: int = 10) -> None:
+def write_contact_sheet(
+    pipeline: PostOpPipeline,
+    slices: PreparedSlices,
+    path: Path,
+    count: int = 10,
+    *,
+    sequence: str | None = None,
+    reconstruction: bool = False,
+) -> None:
     """One row a slice: pre, precedent post, true post, rendered from the true structure, mean, sample, structures.
 
-    "mean" only with v-prediction; the true and the predicted structures only from a structure model.
+    "mean" only with v-prediction; the true and the predicted structures only from a structure model. ``sequence``: None
+    = the last one of the slices. ``reconstruction``: pre and true post, each beside what the autoencoder makes of it,
+    and nothing that the denoiser draws.
     """
-    batch = _shown(slices, count).to(pipeline.device)
+    batch = _shown(slices, count, sequence or slices.sequences[-1]).to(pipeline.device)
     modes = [network.training for network in pipeline.networks]
     for network in pipeline.networks:
         network.eval()
-    columns = _columns(pipeline, batch)
+    columns = _reconstructed(pipeline, batch) if reconstruction else _columns(pipeline, batch)
     for network, training in zip(pipeline.networks, modes, strict=True):
         network.train(training)
     picture = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)
@@ -38,9 +49,8 @@ def write_contact_sheet(pipeline: PostOpPipeline, slices: PreparedSlices, path: 
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary)
 
 
-def _shown(slices: PreparedSlices, count: int) -> TrainingBatch:
+def _shown(slices: PreparedSlices, count: int, sequence: str) -> TrainingBatch:
     """Validation slices evenly through the file, else the first of training, with their best instruction."""
-    sequence = "T1wCE" if "T1wCE" in slices.sequences else slices.sequences[-1]
     rows = slices.rows("val", sequence=sequence)
     if len(rows):
         rows = rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
@@ -49,6 +59,20 @@ def _shown(slices: PreparedSlices, count: int) -> TrainingBatch:
     generator = torch.Generator().manual_seed(0)
     instruction = slices.draw_instruction(rows, 1, generator, sequence=sequence)
     return slices.batch(rows, instruction, sequence, 0, generator)
+
+
+@torch.no_grad()
+def _reconstructed(pipeline: PostOpPipeline, batch: TrainingBatch) -> list[Tensor]:
+    config, autoencoder = pipeline.config_tree, pipeline.autoencoder
+    whole = batch.on_panel(config.panel, config.zoom)
+    images = [
+        image for true in (whole.triplets.query_pre, whole.query_post) for image in (true, _again(autoencoder, true))
+    ]
+    return [_grey(image) for image in images]
+
+
+def _again(autoencoder: PixelPatches | GreyAutoencoderKL, image: Tensor) -> Tensor:
+    return autoencoder.to_image(autoencoder.to_latents(image))
 
 
 @torch.no_grad()

@@ -107,13 +107,14 @@ class Trainer:
                     self._validate(self.validation, progress)
                 if self.step % self.training.checkpoint_every == 0:
                     self.save()
-                if self.step % self.training.sheet_every == 0:
+                if self.training.sheet_every and self.step % self.training.sheet_every == 0:
                     self._sheet()
         except (Cancelled, KeyboardInterrupt):
             self.save()
             raise
         self.save()
-        self._sheet()
+        if self.training.sheet_every:
+            self._sheet()
         self.processes.wait()
 
     def _tell(self, progress: Progress, recent: deque[float]) -> None:
@@ -348,7 +349,13 @@ class Trainer:
             return
         path = self.run / f"sheet-{self.training.part}-{self.step:06d}.png"
         with self._averaged_weights():
-            write_contact_sheet(self.pipeline, self.slices.unaligned(), path)
+            write_contact_sheet(
+                self.pipeline,
+                self.slices.unaligned(),
+                path,
+                sequence=self.sequences[-1],
+                reconstruction=self.training.part == "autoencoder",
+            )
 
     @contextlib.contextmanager
     def _averaged_weights(self) -> Iterator[None]:

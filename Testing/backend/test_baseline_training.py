@@ -38,7 +38,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> PreparedSlices:
 
 @pytest.fixture(autouse=True)
 def no_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_: None)
+    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_, **__: None)
 
 
 class StopsAfter(SilentProgress):

@@ -66,7 +66,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workshop, "STEPS", 2)
-    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_: None)
+    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_, **__: None)
 
 
 def a_request(cohort: Path, out: Path, **changes: Any) -> BenchmarkRequest:
@@ -91,7 +91,7 @@ def finished(cohort: Path) -> dict[str, Any]:
     """The benchmark of all systems."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workshop, "STEPS", 2)
-        patch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_: None)
+        patch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_, **__: None)
         result = benchmark(a_request(cohort, cohort / "all"), SilentProgress())
     return {**result, "report": json.loads(Path(result["json"]).read_text(encoding="utf-8"))}
 

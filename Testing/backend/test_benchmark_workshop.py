@@ -40,7 +40,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> PreparedSlices:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workshop_module, "STEPS", 2)
-    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_: None)
+    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_, **__: None)
 
 
 def a_workshop(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from tiny_models import SIZE, TINY_KL, TINY_PROMPT, a_batch, prepared_arrays, tiny_config, write_prepared
 
 from PostOpPredictorLib.errors import Cancelled, InputError
+from PostOpPredictorLib.model.autoencoder import GreyAutoencoderKL
 from PostOpPredictorLib.model.config import PostOpConfig
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.progress import SilentProgress
@@ -46,7 +48,7 @@ def slices(prepared: Path) -> PreparedSlices:
 
 @pytest.fixture
 def no_sheet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_: None)
+    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_, **__: None)
 
 
 class StopsAfter(SilentProgress):
@@ -377,6 +379,31 @@ def test_a_contact_sheet_shows_a_row_for_each_slice(
         assert sheet.size == ((9 if not changes else 4) * SIZE, 3 * SIZE)
         assert len(set(sheet.convert("L").tobytes())) > 20
     assert pipeline.unet.training and list(tmp_path.iterdir()) == [tmp_path / "sheet.png"]
+
+
+def test_a_contact_sheet_of_an_autoencoder_shows_what_it_makes_of_slices(
+    tmp_path: Path, slices: PreparedSlices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_config(target="image", autoencoder=TINY_KL)
+    training = dataclasses.replace(QUICK, part="autoencoder", steps=1, sequence="T1w")
+    monkeypatch.setattr(PostOpPipeline, "__call__", lambda *_, **__: pytest.fail("the denoiser was asked"))
+    monkeypatch.setattr(
+        GreyAutoencoderKL, "to_image", lambda self, latents: torch.full((len(latents), 1, SIZE, SIZE), 0.25)
+    )
+    Trainer(model, training, slices, tmp_path).train(SilentProgress())
+    with Image.open(tmp_path / "sheet-autoencoder-000001.png") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    assert pixels.shape == (3 * SIZE, 4 * SIZE)
+    assert (pixels[:, SIZE : 2 * SIZE] == 63).all() and (pixels[:, 3 * SIZE :] == 63).all()
+    rows = slices.rows("val", sequence="T1w")
+    assert abs(int(pixels[:SIZE, :SIZE].max()) - int(slices.arrays["pre_T1w"][rows[0]].max())) <= 1, "of its sequence"
+
+
+def test_no_contact_sheet_is_drawn_where_none_is_wanted(tmp_path: Path, slices: PreparedSlices) -> None:
+    Trainer(tiny_config(), dataclasses.replace(QUICK, steps=2, sheet_every=0), slices, tmp_path).train(SilentProgress())
+    assert not list(tmp_path.glob("*.png"))
+    with pytest.raises(InputError, match="'sheet_every' is -1"):
+        dataclasses.replace(QUICK, sheet_every=-1)
 
 
 def test_the_command_trains_to_the_last_step_and_leaves_model_log_state_and_sheet(

@@ -113,7 +113,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_trial_is_trained_once_measured_and_shown(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_: None)
+    monkeypatch.setattr("PostOpPredictorLib.training.trainer.write_contact_sheet", lambda *_, **__: None)
     request = BenchmarkRequest(
         data=cohort / "slices.safetensors",
         library=cohort / "library",
