@@ -33,7 +33,7 @@ from .systems import AppearanceCeiling
 Scans = Literal["early", "later"]
 EARLY_UNTIL_DAYS = 7.0
 
-MEASURES_VERSION = 3
+MEASURES_VERSION = 4
 """To be raised whenever a metric changes its meaning: cached results of another version are not used."""
 
 

@@ -52,7 +52,8 @@ def measure(
     precedent: str | None = None,
     iou: float | None = None,
 ) -> CaseMeasures:
-    """Measure ``answer`` on the slices of ``case``; cavity and residual tumour on the whole volume too."""
+    """Measure ``answer`` on the slices of ``case``; cavity and residual tumour as volumes too, of which with a stride
+    only the measured slices count."""
     index = list(case.slices)
     predicted, true = np.clip(answer.image[index], 0.0, 1.0), case.post[index]
     per_slice = image_metrics(predicted, true, case.regions, perceptual)
@@ -60,13 +61,15 @@ def measure(
     per_volume["through_plane"] = through_plane_ratio(predicted, true, case.regions, index)
     if answer.cavity is not None:
         per_slice["cavity_dice_slice"] = slice_dice(answer.cavity[index], case.true_cavity[index])
-        per_volume["cavity_dice"] = dice(answer.cavity, case.true_cavity)
-        per_volume["cavity_volume_error"] = relative_volume_error(answer.cavity, case.true_cavity)
-        per_volume["cavity_hd95_mm"] = hausdorff95_mm(answer.cavity, case.true_cavity)
+        cavities = case.counted(answer.cavity), case.counted(case.true_cavity)
+        per_volume["cavity_dice"] = dice(*cavities)
+        per_volume["cavity_volume_error"] = relative_volume_error(*cavities)
+        per_volume["cavity_hd95_mm"] = hausdorff95_mm(*cavities) if case.is_whole else None
         per_volume["cavity_steadiness"] = cavity_steadiness(answer.cavity[index], case.true_cavity[index], index)
     if answer.residual is not None:
-        per_volume["residual_dice"] = dice(answer.residual, case.true_residual)
-        per_volume["residual_error_ml"] = volume_error_ml(answer.residual, case.true_residual)
+        residuals = case.counted(answer.residual), case.counted(case.true_residual)
+        per_volume["residual_dice"] = dice(*residuals)
+        per_volume["residual_error_ml"] = volume_error_ml(*residuals)
     slices = {key: [_known(value) for value in values] for key, values in per_slice.items()}
     return CaseMeasures(slices, {key: _known(value) for key, value in per_volume.items()}, seconds, precedent, iou)
 

@@ -69,6 +69,7 @@ def not_available(lpips_reason: str = "", stride: int = 1) -> dict[str, str]:
     if stride > 1:
         reason = f"it compares slices that touch, and only one slice in {stride} was measured"
         missing |= dict.fromkeys(("through_plane", "cavity_steadiness"), reason)
+        missing["cavity_hd95_mm"] = f"it is of whole cavities, and only one slice in {stride} was measured"
     return missing
 
 

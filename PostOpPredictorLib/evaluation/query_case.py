@@ -35,6 +35,7 @@ class QueryCase:
     tumour: LabelArray
     outcome: LabelArray
     slices: tuple[int, ...]
+    stride: int = 1
 
     @classmethod
     def of(cls, case: LibraryCase, sequence: str, stride: int = 1) -> QueryCase:
@@ -50,8 +51,25 @@ class QueryCase:
                 "so it cannot be measured. Leave it out, or choose another --sequence."
             )
         return cls(
-            case, sequence, case.pre(sequence), case.post(sequence), case.brain_pre(), tumour, case.outcome(), slices
+            case,
+            sequence,
+            case.pre(sequence),
+            case.post(sequence),
+            case.brain_pre(),
+            tumour,
+            case.outcome(),
+            slices,
+            stride,
         )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every slice counts, and figures of a volume are those of all of it."""
+        return self.stride == 1
+
+    def counted(self, volume: np.ndarray) -> np.ndarray:
+        """The slices of ``volume`` (z, y, x) that a volume's figures are made of: all, with a stride the measured."""
+        return volume if self.is_whole else volume[list(self.slices)]
 
     def context_for(self, pipe: Pipeline) -> dict[str, FloatArray]:
         """The scans before surgery that ``pipe`` sees beside the one that is measured, as far as the case has them."""

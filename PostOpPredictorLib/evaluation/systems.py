@@ -182,10 +182,16 @@ class OurModel:
             days=(case.case.days_since_surgery or EARLY_DAYS) if self.timed else None,
             own_institution=self.own_institution,
             context=case.context_for(self.pipe),
+            slices=self._drawn(case),
         )
         outcome = prediction.outcome
         image = prediction.synthesised if self.raw else prediction.image
         return Answer(image, np.isin(outcome, CAVITY_LABELS), outcome == RESIDUAL_LABEL)
+
+    def _drawn(self, case: QueryCase) -> tuple[int, ...] | None:
+        """None: all. A model of images draws each slice by itself, so those that are not measured need not be drawn; a
+        structure is smoothed through the planes."""
+        return None if case.is_whole or self.pipe.has_renderer else case.slices
 
 
 def _parts(slices: tuple[int, ...]) -> list[tuple[int, ...]]:

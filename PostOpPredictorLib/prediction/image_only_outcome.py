@@ -22,17 +22,18 @@ def near_tumour(mask: np.ndarray) -> FloatArray:
 
 
 def outcome_probability_of_image(
-    image: FloatArray, pre: FloatArray, tumour: LabelArray, brain: np.ndarray
+    image: FloatArray, pre: FloatArray, tumour: LabelArray, brain: np.ndarray, drawn: np.ndarray
 ) -> FloatArray:
     """Outcome probabilities (6, z, y, x) in which only "unchanged" and "cavity" occur.
 
     A voxel near the tumour core is cavity when the predicted ``image`` is about as dark as fluid: the border is
-    half-way between the darkest twentieth of the pre-operative brain and its median.
+    half-way between the darkest twentieth of the pre-operative brain and its median. ``drawn`` (z, 1, 1) bool: the
+    slices that ``image`` holds; each is judged by itself.
     """
     border = 0.5 * (fluid_level(pre, brain) + float(np.median(pre[brain > 0])))
-    smooth = ndimage.gaussian_filter(image, 0.7)
+    smooth = ndimage.gaussian_filter(image, (0.0, 0.7, 0.7))
     dark = 1.0 / (1.0 + np.exp(np.clip((smooth - border) / SOFTNESS, -30.0, 30.0)))
-    cavity = dark * near_tumour(tumour_core(tumour)) * (brain > 0)
+    cavity = dark * near_tumour(tumour_core(tumour)) * (brain > 0) * drawn
     probability = np.zeros((OUTCOME_COUNT, *image.shape), np.float32)
     probability[1] = cavity
     probability[0] = 1.0 - cavity

@@ -112,7 +112,8 @@ def predict_case(
     _refuse_impossible(pipe, sequence, plan, days)
     instruction = Instruction.of_case(precedent, sequence) if isinstance(precedent, LibraryCase) else precedent
     reach = reach_of(tumour, plan)
-    chosen = tuple(slices) if slices is not None else slices_with_tumour(reach, brain)
+    everywhere = slices_with_tumour(reach, brain)
+    chosen = tuple(slices) if slices is not None else everywhere
     asked: dict[str, Any] = {"plan": plan, "days": days, "own_institution": own_institution, "context": context}
     batches = [triplet_batch(pre, tumour, brain, instruction, part, **asked) for part in _parts(chosen)]
     settings: dict[str, Any] = {"mode": mode, "steps": steps, "samples": samples, "seed": seed, "guidance": guidance}
@@ -125,7 +126,8 @@ def predict_case(
     drawn_outcome = None
     if drawn.outcome is None:
         synthesised = _volume(drawn.image, chosen)
-        probability = outcome_probability_of_image(synthesised, pre, tumour, inside & (ending > 0))
+        concerned = inside & (end_taper(everywhere, reach) > 0)
+        probability = outcome_probability_of_image(synthesised, pre, tumour, concerned, ending > 0)
         weight = near_tumour(tumour > 0) * inside * ending
     else:
         told = ended(_volume_of_outcome(drawn.outcome, chosen), ending)

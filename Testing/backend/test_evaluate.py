@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from prediction_bench import FollowsThePrecedent
 from scipy.ndimage import gaussian_filter
 from synthetic_cases import made_up_case
 
@@ -21,7 +22,9 @@ from PostOpPredictorLib.errors import Cancelled, InputError
 from PostOpPredictorLib.evaluation import evaluate as evaluation
 from PostOpPredictorLib.evaluation import plan_benchmark
 from PostOpPredictorLib.evaluation.evaluate import EvaluationRequest, chosen_cases, evaluate, summarise
+from PostOpPredictorLib.evaluation.measures import measure
 from PostOpPredictorLib.evaluation.measuring import Bench
+from PostOpPredictorLib.evaluation.metrics import not_available
 from PostOpPredictorLib.evaluation.pools import BestPrecedent, Pool, Retrieval, allowed_cases
 from PostOpPredictorLib.evaluation.query_case import QueryCase, measured_slices
 from PostOpPredictorLib.evaluation.result_cache import ResultCache
@@ -219,7 +222,8 @@ def test_an_oracle_wins_and_the_copy_loses(oracle_table: dict[str, CohortSummary
         assert copy.over_patients[metric].mean < 0.98 * perfect, metric
     assert copy.over_patients["cavity_dice"].mean == 0.0
     assert copy.over_patients["cavity_volume_error"].mean == 1.0
-    for metric in ("ssim_peri", "psnr_brain", "cavity_dice", "cavity_hd95_mm", "wall_sharpness"):
+    assert "cavity_hd95_mm" not in oracle.over_patients, "only every fourth slice is measured"
+    for metric in ("ssim_peri", "psnr_brain", "cavity_dice", "wall_sharpness"):
         assert _difference(cohort, "ours - best trivial", metric, oracle.row.title).verdict == "better", metric
 
 
@@ -300,6 +304,28 @@ def test_precedents_that_were_used_are_never_of_the_own_patient(oracle_bench: Be
                 if row.pool is Pool.OWN:
                     assert library.case(measures.precedent).institution == library.case(case_id).institution
     assert used > 20
+
+
+def test_with_a_stride_the_measured_slices_are_all_that_counts(library: CaseLibrary) -> None:
+    case = library.case("secret-name-0")
+    some, whole = QueryCase.of(case, "T1wCE", stride=4), QueryCase.of(case, "T1wCE")
+    cavity = some.true_cavity.copy()
+    cavity[list(some.slices)] = False
+    nothing, all_but = np.zeros_like(cavity), Answer(some.post, cavity, None)
+    assert measure(all_but, some, 0.0).value("cavity_dice") == 0.0 < measure(all_but, whole, 0.0).value("cavity_dice")
+    assert measure(Answer(some.post, some.true_cavity, None), some, 0.0).value("cavity_hd95_mm") is None
+    assert measure(Answer(some.post, some.true_cavity, None), whole, 0.0).value("cavity_hd95_mm") == 0.0
+    assert measure(Answer(some.post, nothing, nothing), some, 0.0).value("cavity_volume_error") == 1.0
+    assert "whole cavities" in not_available(stride=4)["cavity_hd95_mm"]
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_an_image_model_draws_only_what_is_measured(library: CaseLibrary, images: bool) -> None:
+    pipe = FollowsThePrecedent(has_renderer=not images, has_structure=not images)
+    query = QueryCase.of(library.case("secret-name-0"), "T1wCE", stride=4)
+    OurModel(pipe, "mean").predict_case(query, None)
+    drawn = sum(len(batch) for batch in pipe.batches)
+    assert drawn == len(query.slices) if images else drawn > len(query.slices)
 
 
 def test_plans_are_tried_on_patients_not_on_operations(tmp_path: Path) -> None:

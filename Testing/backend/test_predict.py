@@ -276,6 +276,19 @@ def test_a_model_that_draws_images_only_gets_its_cavity_from_what_it_drew_dark(
     assert np.array_equal(case.image[far], patient.pre[far])
 
 
+def test_a_slice_of_an_image_model_is_the_same_whatever_else_is_drawn(patient: Patient, precedent: Instruction) -> None:
+    pipe = FollowsThePrecedent(has_renderer=False, has_structure=False)
+    asked = (patient.pre, patient.tumour, patient.brain, precedent)
+    whole = predict_case(pipe, *asked, sequence="T1w")
+    some = [whole.slices[len(whole.slices) // 3], whole.slices[len(whole.slices) // 2]]
+    few = predict_case(pipe, *asked, sequence="T1w", slices=some)
+    assert np.array_equal(few.image[some], whole.image[some])
+    assert np.array_equal(few.cavity_probability[some], whole.cavity_probability[some])
+    others = np.delete(np.arange(len(patient.pre)), some)
+    assert np.array_equal(few.image[others], patient.pre[others]) and not few.cavity_probability[others].any()
+    assert len(pipe.batches[-1]) == 2
+
+
 def moved_patient() -> tuple[Patient, sitk.AffineTransform]:
     """A head 10 % smaller and 7 mm aside, with a skull around the brain."""
     to_patient = sitk.AffineTransform(3)

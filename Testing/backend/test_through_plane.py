@@ -66,6 +66,8 @@ def case() -> Any:
         regions=Regions(whole, whole, whole),
         true_cavity=cavity,
         true_residual=np.zeros_like(cavity),
+        is_whole=True,
+        counted=lambda mask: mask,
     )
 
 
