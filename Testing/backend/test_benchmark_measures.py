@@ -259,7 +259,8 @@ def test_the_papers_form_is_the_papers_and_an_ablation_lacks_one_token() -> None
 def test_raw_is_what_was_drawn_and_not_the_patients_own_tissue(monkeypatch: pytest.MonkeyPatch) -> None:
     made = SimpleNamespace(image=np.zeros(3), synthesised=np.ones(3), outcome=np.zeros(3))
     monkeypatch.setattr("PostOpPredictorLib.evaluation.systems.predict_case", lambda *_, **__: made)
-    case: Any = SimpleNamespace(pre=None, tumour=None, brain=None, sequence="T1w", context_for=lambda _: {})
+    whole = {"is_whole": True, "context_for": lambda _: {}}
+    case: Any = SimpleNamespace(pre=None, tumour=None, brain=None, sequence="T1w", **whole)
     images = [OurModel(None, "sample", raw=raw).predict_case(case, None).image for raw in (True, False)]
     assert images[0] is made.synthesised and images[1] is made.image
 
