@@ -32,7 +32,6 @@ from PostOpPredictorModule.Errors import PredictionError
 from PostOpPredictorModule.ResultAttributes import markedNodes
 from PostOpPredictorModule.Settings import PredictionInputs, PredictionSettings
 from standins.mrml_scene import add_segmentation, place
-from yardstick import slowness
 
 pytestmark = pytest.mark.timeout(900)
 """The real backend shares this machine with other work."""
@@ -407,7 +406,7 @@ def test_the_module_adds_less_than_three_seconds(logic: Any, scene: Any, quick_b
         logic.removeResults(result)
         if waited[-1] < MOST_SECONDS_ADDED:
             break
-    assert min(worked) < MOST_SECONDS_ADDED * slowness(), worked
+    assert min(worked) < MOST_SECONDS_ADDED, worked
     if os.getloadavg()[0] <= (os.cpu_count() or 1):
         assert min(waited) < MOST_SECONDS_ADDED, waited
 
@@ -424,7 +423,7 @@ def test_the_scene_stays_usable_while_a_result_is_added(
         looks.append(time.process_time() - began)
         time.sleep(0.005)
     assert run.error is None and len(looks) > 15
-    assert sorted(looks)[-2] < 0.1 * slowness(), "no single look holds the application up"
+    assert sorted(looks)[-2] < 0.1, "no single look holds the application up"
 
 
 def test_no_heavy_module_is_imported_into_slicer(project_root: Path) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import panel_host
 import pytest
 from main_thread import longest_gaps_ms
-from yardstick import slowness
 
 LONGEST_GAP_MS = 50
 LONGEST_CLICK_MS = 3000
@@ -108,6 +107,6 @@ def test_panel_is_responsive_while_a_process_writes_without_end(
         print(f" [click that writes the inputs: {max(clicks):.0f} ms;", end="")
         print(f" longest gap afterwards: {clock:.0f} ms, own work {own:.0f} ms]", end="")
     assert min(clicks) < LONGEST_CLICK_MS, clicks
-    assert own < LONGEST_GAP_MS * slowness(), gaps
+    assert own < LONGEST_GAP_MS, gaps
     if os.getloadavg()[0] <= QUIET_MACHINE * (os.cpu_count() or 1):
         assert clock < LONGEST_GAP_MS, gaps
