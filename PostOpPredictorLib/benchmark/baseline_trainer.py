@@ -72,9 +72,10 @@ class BaselineTrainer(Trainer):
         run: Path,
         *,
         device: torch.device | str = "cpu",
+        latents: Path | None = None,
     ) -> None:
         self._start = start
-        super().__init__(PostOpConfig(), training, slices, run, device=device)
+        super().__init__(PostOpConfig(), training, slices, run, device=device, latents=latents)
 
     def _pipeline(self, model: PostOpConfig) -> Any:
         torch.manual_seed(self.training.seed)

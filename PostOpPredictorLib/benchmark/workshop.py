@@ -137,6 +137,11 @@ class Workshop:
                 _write_done(run, "autoencoder", steps)
 
     @property
+    def _latents(self) -> Path:
+        """Rows with one autoencoder share the latents of the slices."""
+        return self.folder / "latents"
+
+    @property
     def _needs_autoencoder(self) -> bool:
         return self.recipe.model.autoencoder.kind == "kl" and not self.recipe.training.stable_diffusion
 
@@ -166,14 +171,16 @@ class Workshop:
         slices = OnePair(self.slices) if entry.system is Visii else chosen
 
         def baseline(training: TrainingConfig, run: Path) -> Trainer:
-            return BaselineTrainer(lambda: self._fresh(entry), training, slices, run, device=self.device)
+            return BaselineTrainer(
+                lambda: self._fresh(entry), training, slices, run, device=self.device, latents=self._latents
+            )
 
         def ours(training: TrainingConfig, run: Path) -> Trainer:
             if _shares_networks(entry) and self._autoencoder is not None and not (run / "model").exists():
                 torch.manual_seed(training.seed)
                 source = Pretrained(medsam=recipe.training.medsam)
                 pretrained_pipeline(recipe.model, source, self._autoencoder).save(run / "model")
-            return Trainer(recipe.model, training, slices, run, device=self.device)
+            return Trainer(recipe.model, training, slices, run, device=self.device, latents=self._latents)
 
         return ours if entry.system is None else baseline
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from .config import AutoencoderConfig
+from .encoding_cache import EncodingCache
 
 
 class ImageAutoencoder(Protocol):
@@ -48,6 +50,15 @@ class PixelPatches(ModelMixin, ConfigMixin):
 class GreyAutoencoderKL(AutoencoderKL):
     """``diffusers.AutoencoderKL`` for grey images; a three-channel one (Stable Diffusion's) gets the value thrice."""
 
+    cache: EncodingCache | None = None
+
+    def keep_latents(self, folder: Path | None) -> None:
+        """Keep the latents of every image in ``folder``, for the weights as they are now: they must not learn on.
+
+        None keeps them no longer.
+        """
+        self.cache = None if folder is None else EncodingCache(folder, self, "latents")
+
     @property
     def latent_channels(self) -> int:
         return self.config.latent_channels
@@ -57,8 +68,11 @@ class GreyAutoencoderKL(AutoencoderKL):
         return 2 ** (len(self.config.block_out_channels) - 1)
 
     def to_latents(self, image: Tensor) -> Tensor:
-        latents = self.encode(self._coloured(image)).latent_dist.mode()
+        latents = self._unscaled(image) if self.cache is None else self.cache.encodings(image, self._unscaled)
         return latents * self.config.scaling_factor
+
+    def _unscaled(self, image: Tensor) -> Tensor:
+        return self.encode(self._coloured(image)).latent_dist.mode()
 
     def to_image(self, latents: Tensor) -> Tensor:
         decoded = self.decode(latents / self.config.scaling_factor).sample

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from .config import PromptConfig
-from .embedding_cache import EmbeddingCache
+from .encoding_cache import EncodingCache
 from .medsam import build_image_encoder, medsam_input
 
 
@@ -36,7 +36,7 @@ class PromptAdapter(ModelMixin, ConfigMixin):
         pooled = self.settings.vit_out_channels * 4
         self.image_head = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, width))
         self.null_tokens = nn.Parameter(torch.randn(2, width) * 0.02)
-        self.cache: EmbeddingCache | None = None
+        self.cache: EncodingCache | None = None
         self.freeze_pretrained()
 
     def freeze_pretrained(self) -> None:
@@ -51,12 +51,12 @@ class PromptAdapter(ModelMixin, ConfigMixin):
 
     def cache_embeddings(self, folder: Path) -> None:
         """Keep the embeddings of a frozen image encoder in ``folder``, for its weights as they are now."""
-        self.cache = EmbeddingCache(folder, self.image_encoder, f"{self.settings.image_size} px")
+        self.cache = EncodingCache(folder, self.image_encoder, f"pooled 2 x 2 {self.settings.image_size} px")
 
     def embed_image(self, composite: Tensor) -> Tensor:
         """(B, 1, y, x) to the pooled image embedding (B, 4 * vit_out_channels), from the cache if there is one."""
         if self.cache is not None and not self._encoder_learns:
-            return self.cache.embeddings(composite, self._encode)
+            return self.cache.encodings(composite, self._encode)
         return self._encode(composite)
 
     @property

@@ -50,7 +50,10 @@ class Trainer:
         *,
         device: torch.device | str = "cpu",
         processes: Processes | None = None,
+        latents: Path | None = None,
     ) -> None:
+        """``latents``: folder where the latents of whole slices are kept, None = in the run."""
+        self.latents = latents or Path(run) / "latents"
         self.training, self.run, self.device = training, Path(run), torch.device(device)
         self.processes = processes or OneProcess()
         own_rows(training.batch_size, self.processes, training.accumulate)
@@ -225,7 +228,7 @@ class Trainer:
             raise InputError("Pixel patches need no training: set 'autoencoder: {kind: kl}' or another 'part'.")
 
     def _prepare_networks(self) -> None:
-        """Networks that do not learn take no gradient; MedSAM's embeddings are kept."""
+        """Networks that do not learn take no gradient; what they say of images that come again is kept."""
         learning = self._networks()
         for network in self.pipeline.networks:
             if not any(network is one for one in learning):
@@ -239,6 +242,11 @@ class Trainer:
         else:
             # An encoder that learns says something else after every step; the environment may have named a folder.
             self.pipeline.prompt_adapter.cache = None
+        config, autoencoder = self.pipeline.config_tree, self.pipeline.autoencoder
+        # Only the grid shows whole slices as they are; crops, composites and aligned precedents are new every time.
+        whole = self.training.part == "denoiser" and config.layout == "grid" and not config.align_instruction
+        if isinstance(autoencoder, GreyAutoencoderKL):
+            autoencoder.keep_latents(self.latents if whole else None)
 
     def _networks(self) -> list[nn.Module]:
         return self.objective.networks()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ...model.config import PromptConfig
-from ...model.embedding_cache import EmbeddingCache
+from ...model.encoding_cache import EncodingCache
 from ...model.medsam import build_image_encoder, load_medsam, medsam_input
 
 
@@ -20,7 +20,7 @@ class ImageFeatures(nn.Module):
         super().__init__()
         self.config, self.cells, self.channels = config, cells, config.vit_out_channels
         self.encoder = build_image_encoder(config)
-        self.cache: EmbeddingCache | None = None
+        self.cache: EncodingCache | None = None
         self.freeze_pretrained()
 
     @property
@@ -40,10 +40,10 @@ class ImageFeatures(nn.Module):
     def cache_embeddings(self, folder: Path) -> None:
         """Keep a frozen encoder's features in ``folder``."""
         if self.frozen:
-            self.cache = EmbeddingCache(folder, self.encoder, f"{self.config.image_size} px, {self.cells}^2 cells")
+            self.cache = EncodingCache(folder, self.encoder, f"{self.config.image_size} px, {self.cells}^2 cells")
 
     def forward(self, images: Tensor) -> Tensor:
-        flat = self._flat(images) if self.cache is None else self.cache.embeddings(images, self._flat)
+        flat = self._flat(images) if self.cache is None else self.cache.encodings(images, self._flat)
         return flat.unflatten(1, (self.channels, self.cells, self.cells))
 
     def _flat(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Embeddings of MedSAM on disk: 41 s per image on two CPU cores, and the same images come again and again."""
+"""What a frozen network says of an image, on disk: MedSAM needs 41 s for one on two CPU cores, and they come again."""
 
 from __future__ import annotations
 
@@ -12,37 +12,35 @@ from torch import Tensor, nn
 
 from ..atomic_files import whole_file
 
-_LAYOUT = "pooled 2 x 2"
 
-
-class EmbeddingCache:
+class EncodingCache:
     """One small file per image, named by SHA-256 of the encoder's weights, its settings and the image itself.
 
     A file appears whole or not at all, so that any number of processes may share a folder; a damaged one is made again.
     Holds for the weights that ``encoder`` has now: make another one when they change.
     """
 
-    def __init__(self, folder: Path, encoder: nn.Module, settings: str = "") -> None:
+    def __init__(self, folder: Path, encoder: nn.Module, settings: str) -> None:
         self.folder = Path(folder)
-        self._encoder = f"{_LAYOUT} {settings} {weights_checksum(encoder)}".encode()
+        self._encoder = f"{settings} {weights_checksum(encoder)}".encode()
         self.hits = self.misses = 0
 
-    def embeddings(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """(B, 1, y, x) to (B, width) float32 on the images' device; ``compute`` makes those that are not there."""
+    def encodings(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """(B, 1, y, x) to (B, ...) float32 on the images' device; ``compute`` makes those that are not there."""
         paths = [self._path(image) for image in images]
-        found = {path: embedding for path in set(paths) if (embedding := _read(path)) is not None}
+        found = {path: encoding for path in set(paths) if (encoding := _read(path)) is not None}
         rows = {path: row for row, path in enumerate(paths) if path not in found}
         self.hits, self.misses = self.hits + len(paths) - len(rows), self.misses + len(rows)
         if rows:
             made = compute(images[list(rows.values())]).detach().float().cpu()
-            for path, embedding in zip(rows, made, strict=True):
-                found[path] = embedding
+            for path, encoding in zip(rows, made, strict=True):
+                found[path] = encoding
                 with whole_file(path) as temporary:
-                    np.save(temporary, embedding.numpy(), allow_pickle=False)
+                    np.save(temporary, encoding.numpy(), allow_pickle=False)
         return torch.stack([found[path] for path in paths]).to(images.device)
 
     def _path(self, image: Tensor) -> Path:
-        # An embedding made in bfloat16 is another than one made in float32.
+        # An encoding made in bfloat16 is another than one made in float32.
         kind = image.device.type
         precision = str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "as it is"
         digest = hashlib.sha256(self._encoder)
@@ -66,6 +64,6 @@ def _read(path: Path) -> Tensor | None:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or values.ndim != 1:
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32 or not values.ndim:
         return None
     return torch.from_numpy(values)

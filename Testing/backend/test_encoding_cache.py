@@ -1,4 +1,4 @@
-"""MedSAM's embeddings on disk: the same numbers as computed, once per image and set of weights."""
+"""MedSAM's embeddings and the latents of slices on disk: the numbers as computed, once per image and set of weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from tiny_models import TINY_PROMPT, some_triplets, tiny_paper, write_prepared
 from torch import Tensor
 
-from PostOpPredictorLib.model.embedding_cache import EmbeddingCache, weights_checksum
+from PostOpPredictorLib.model.encoding_cache import EncodingCache, weights_checksum
 from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.model.prompt_adapter import PromptAdapter
 from PostOpPredictorLib.training.config import TrainingConfig
@@ -68,10 +68,10 @@ def test_other_weights_or_settings_have_embeddings_of_their_own(tmp_path: Path, 
     adapter.cache_embeddings(tmp_path / "embeddings")
     assert not torch.equal(adapter.embed_image(images(1)), first)
     made: Callable[[Tensor], Tensor] = lambda given: torch.ones(len(given), 4)  # noqa: E731
-    one = EmbeddingCache(tmp_path / "e", torch.nn.Linear(1, 1), "64 px")
-    two = EmbeddingCache(tmp_path / "e", torch.nn.Linear(1, 1), "32 px")
-    one.embeddings(images(1), made)
-    two.embeddings(images(1), made)
+    one = EncodingCache(tmp_path / "e", torch.nn.Linear(1, 1), "64 px")
+    two = EncodingCache(tmp_path / "e", torch.nn.Linear(1, 1), "32 px")
+    one.encodings(images(1), made)
+    two.encodings(images(1), made)
     assert (one.misses, two.misses) == (1, 1)
 
 
@@ -154,6 +154,56 @@ def test_training_keeps_embeddings_in_its_run(tmp_path: Path) -> None:
     assert cache is not None and cache.folder == tmp_path / "run" / "embeddings"
     assert cache.misses == len(list(cache.folder.rglob("*.npy"))) <= 18, "9 slices, with their instruction or without"
     assert cache.hits > cache.misses
+
+
+def grid_trainer(tmp_path: Path, run: str, **changes: object) -> Trainer:
+    slices = PreparedSlices(write_prepared(tmp_path / "slices.safetensors"))
+    training = TrainingConfig(**{"steps": 6, "batch_size": 4, "sequence": "T1w", "neighbours": 1, "crop": 0, **changes})
+    return Trainer(tiny_paper(), training, slices, tmp_path / run, latents=tmp_path / "latents")
+
+
+def encoded_by(trainer: Trainer) -> list[int]:
+    """Grows by one with every image that the autoencoder really encodes."""
+    seen: list[int] = []
+    trainer.pipeline.autoencoder.encoder.register_forward_pre_hook(lambda _, given: seen.extend([1] * len(given[0])))
+    return seen
+
+
+def test_training_on_the_grid_encodes_every_slice_once_and_learns_the_same(tmp_path: Path) -> None:
+    first = grid_trainer(tmp_path, "first")
+    encoded = encoded_by(first)
+    losses = [first._one_step() for _ in range(6)]
+    images_of_slices = 2 * 9 + 1
+    assert 0 < len(encoded) <= images_of_slices < 6 * 4 * 5, "nine slices before and after, and the blank quadrant"
+    second = grid_trainer(tmp_path, "second")
+    encoded = encoded_by(second)
+    assert [second._one_step() for _ in range(6)] == losses and not encoded, "another run of one autoencoder"
+    without = grid_trainer(tmp_path, "third")
+    without.pipeline.autoencoder.keep_latents(None)
+    assert [without._one_step() for _ in range(6)] == pytest.approx(losses, rel=1e-5)
+
+
+def test_latents_of_another_scale_are_not_confused(tmp_path: Path) -> None:
+    autoencoder = PostOpPipeline.of(tiny_paper()).autoencoder
+    autoencoder.keep_latents(tmp_path)
+    with torch.no_grad():
+        before = autoencoder.to_latents(images(1))
+        autoencoder.register_to_config(scaling_factor=2 * autoencoder.config.scaling_factor)
+        assert torch.allclose(autoencoder.to_latents(images(1)), 2 * before)
+
+
+def test_latents_are_kept_only_where_slices_come_again(tmp_path: Path) -> None:
+    assert grid_trainer(tmp_path, "autoencoder", part="autoencoder").pipeline.autoencoder.cache is None
+    slices = PreparedSlices(write_prepared(tmp_path / "slices.safetensors"))
+    stacked = tiny_paper(layout="stacked")
+    trainer = Trainer(stacked, TrainingConfig(crop=16, batch_size=4), slices, tmp_path / "stacked")
+    assert trainer.pipeline.autoencoder.cache is None, "composites and crops are new every time"
+    aligned = Trainer(
+        tiny_paper(align_instruction=True), TrainingConfig(batch_size=4, crop=0), slices, tmp_path / "aligned"
+    )
+    assert aligned.pipeline.autoencoder.cache is None
+    plain = Trainer(tiny_paper(), TrainingConfig(batch_size=4, crop=0), slices, tmp_path / "run")
+    assert plain.pipeline.autoencoder.cache.folder == tmp_path / "run" / "latents"
 
 
 def test_the_checksum_tells_every_weight() -> None:
