@@ -1,16 +1,20 @@
-"""Adds the nodes of one prediction: each marked before anything else happens to it, and in its folder."""
+"""Adds the nodes of one prediction: each marked before anything else happens to it, and in its folder.
+
+What returns a ``Generator`` works in short steps; the node is its value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from .ImageFiles import ImageData
 from .MapLooks import MapLook, colourTable
-from .NodeBuilding import fillColours, fillSegmentation, fillVolume
+from .NodeBuilding import fillColours, fillingImage, fillSegmentation, placeVoxels
 from .ResultAttributes import COLOURS_ROLE, RUN_ID, SOURCE, isSimulated, markNode
 from .Terminology import SegmentTerm
 from .WindowLevel import GreyWindow
@@ -71,14 +75,15 @@ class NodeAdder:
 
     def volume(
         self, role: str, name: str, image: ImageData, window: GreyWindow | None, **where: Any
-    ) -> slicer.vtkMRMLScalarVolumeNode:
+    ) -> Generator[None, None, slicer.vtkMRMLScalarVolumeNode]:
         """A new volume that no view shows; ``where``: record, rank and item as of ``node``."""
+        voxels = yield from fillingImage(vtk.vtkImageData(), image.array)
         node = self.node("vtkMRMLScalarVolumeNode", role, name, **where)
         # The window before the voxels: with an automatic one a histogram of all of them would be made first.
         node.CreateDefaultDisplayNodes()
         if window is not None:
             window.apply(node)
-        fillVolume(node, image)
+        placeVoxels(node, image, voxels)
         return node
 
     def segmentation(
@@ -97,10 +102,10 @@ class NodeAdder:
 
     def map(
         self, role: str, look: MapLook, image: ImageData, ends: tuple[float, float], **where: Any
-    ) -> slicer.vtkMRMLScalarVolumeNode:
+    ) -> Generator[None, None, slicer.vtkMRMLScalarVolumeNode]:
         """A new volume in the colours of ``look``, from the first to the second of ``ends``."""
         name = look.name.format(rank=where.get("rank"))
-        node = self.volume(role, name, image, GreyWindow(*ends), **where)
+        node = yield from self.volume(role, name, image, GreyWindow(*ends), **where)
         display = node.GetDisplayNode()
         display.SetAndObserveColorNodeID(self._colourNode(look.colours))
         display.SetInterpolate(True)

@@ -1,8 +1,11 @@
-"""Makes nodes from arrays without showing them: no slice view changes, and segmentations start hidden."""
+"""Makes nodes from arrays without showing them: no slice view changes, and segmentations start hidden.
+
+Some tens of megabytes are copied in steps, between which the application stays usable.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 
 import numpy as np
 import slicer
@@ -14,13 +17,19 @@ from .ImageFiles import ImageData
 from .Terminology import TERMINOLOGY_TAG, SegmentTerm
 
 LABELMAP = "Binary labelmap"
+BYTES_PER_STEP = 4_000_000
 _VTK_TYPES = {"uint8": vtk.VTK_UNSIGNED_CHAR, "int16": vtk.VTK_SHORT, "uint16": vtk.VTK_UNSIGNED_SHORT}
 
 
 def fillVolume(node: slicer.vtkMRMLScalarVolumeNode, image: ImageData) -> None:
     """Give ``node`` the voxels and the place of ``image``; other types than small integers become float32."""
+    placeVoxels(node, image, filledImage(vtk.vtkImageData(), image.array))
+
+
+def placeVoxels(node: slicer.vtkMRMLScalarVolumeNode, image: ImageData, voxels: vtk.vtkImageData) -> None:
+    """Give ``node`` the place of ``image`` and its ``voxels``, which were filled before."""
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(image.ijkToRas))
-    node.SetAndObserveImageData(filledImage(vtk.vtkImageData(), image.array))
+    node.SetAndObserveImageData(voxels)
 
 
 def fillSegmentation(
@@ -47,15 +56,15 @@ def fillSegmentation(
     node.GetDisplayNode().SetVisibility(False)
 
 
-def fillDisplacement(node: slicer.vtkMRMLGridTransformNode, field: ImageData) -> None:
-    """Make ``node`` the movement of tissue: ``field`` (RAS mm) tells for a point after surgery how far away it was.
+def placeDisplacement(node: slicer.vtkMRMLGridTransformNode, field: ImageData, grid: vtk.vtkImageData) -> None:
+    """Make ``node`` the movement of tissue: ``field`` (RAS mm) tells for a point after surgery how far away it was;
+    ``grid`` holds its vectors.
 
     That is what maps from the parent; what lies under ``node`` in the scene so moves to where it is after surgery.
     """
     spacing = np.linalg.norm(field.ijkToRas[:3, :3], axis=0)
     direction = np.eye(4)
     direction[:3, :3] = field.ijkToRas[:3, :3] / spacing
-    grid = filledImage(vtk.vtkImageData(), field.array)
     grid.SetOrigin(*field.ijkToRas[:3, 3])
     grid.SetSpacing(*spacing)
     transform = slicer.vtkOrientedGridTransform()
@@ -75,9 +84,21 @@ def fillColours(node: slicer.vtkMRMLColorTableNode, colours: np.ndarray) -> None
 
 def filledImage(image: vtk.vtkImageData, array: np.ndarray) -> vtk.vtkImageData:
     """Give ``image`` the voxels (z, y, x) or vectors of ``array``, and return it; its place stays as it is."""
+    for _step in fillingImage(image, array):
+        pass
+    return image
+
+
+def fillingImage(image: vtk.vtkImageData, array: np.ndarray) -> Generator[None, None, vtk.vtkImageData]:
+    """``filledImage`` in steps that take a few milliseconds each."""
     components = array.shape[3] if array.ndim == 4 else 1
     image.SetDimensions(*(int(size) for size in array.shape[2::-1]))
     image.AllocateScalars(_VTK_TYPES.get(array.dtype.name, vtk.VTK_FLOAT), components)
     scalars = vtk_to_numpy(image.GetPointData().GetScalars())
-    scalars[:] = array.reshape(scalars.shape)
+    values = array.reshape(scalars.shape)
+    rows = max(1, BYTES_PER_STEP // (scalars.itemsize * components))
+    for first in range(0, len(scalars), rows):
+        scalars[first : first + rows] = values[first : first + rows]
+        if first + rows < len(scalars):
+            yield
     return image

@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import vtk_to_numpy
 
 from .PredictionNodes import PrecedentNodes, PredictionNodes
 
@@ -21,39 +21,60 @@ HEIGHT = 200
 BRIGHTEST = 99.5
 
 
-def writeOverlapPicture(path: Path, nodes: PredictionNodes, precedent: PrecedentNodes) -> bool:
-    """Write the axial slice that shows most of both tumours, outlined over the scan; False where a part is missing.
+@dataclass(frozen=True)
+class Overlap:
+    """Scan (k, j, i) with its matrix to RAS, and the labelmaps of both tumours: all that the picture is made of."""
 
-    Left is the patient's right, as in Slicer's axial views.
-    """
+    scan: np.ndarray
+    toRas: np.ndarray
+    own: list[_Labelmap]
+    other: list[_Labelmap]
+
+    def write(self, path: Path) -> bool:
+        """Write the axial slice that shows most of both tumours, outlined over the scan; False where there is none.
+
+        Left is the patient's right, as in Slicer's axial views. Touches no node: it may run in a thread.
+        """
+        import SimpleITK as sitk
+
+        level = self._bestLevel()
+        if level is None:
+            return False
+        own, other = (
+            np.any(
+                [
+                    np.zeros(self.scan.shape[1:], bool),
+                    *(one.on(level, self.scan.shape[1:], self.toRas) for one in maps),
+                ],
+                axis=0,
+            )
+            for maps in (self.own, self.other)
+        )
+        # Columns from right to left and rows from front to back.
+        flips = tuple(slice(None, None, -1 if self.toRas[axis, axis] > 0 else 1) for axis in (1, 0))
+        pixels = overlapPixels(*(image[flips] for image in (self.scan[level], own, other)))
+        sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(path))
+        return True
+
+    def _bestLevel(self) -> int | None:
+        """The slice of the scan with most of what both share, by the count of voxels; None where the first has none."""
+        toIjk, levels, counts = np.linalg.inv(self.toRas), len(self.scan), []
+        for maps in (self.own, self.other):
+            found = [one.points for one in maps]
+            k = np.round(np.concatenate([np.empty((0, 3)), *found]) @ toIjk[2, :3] + toIjk[2, 3]).astype(int)
+            counts.append(np.bincount(k[(k >= 0) & (k < levels)], minlength=levels))
+        if not counts[0].any():
+            return None
+        both = np.minimum(*counts)
+        return int(np.argmax(both if both.any() else counts[0]))
+
+
+def overlapOf(nodes: PredictionNodes, precedent: PrecedentNodes) -> Overlap | None:
+    """What the nodes hold of it; None where one of them is missing."""
     if any(node is None or node.GetScene() is None for node in (nodes.preop, nodes.tumour, precedent.tumour)):
-        return False
-    scan, toRas = slicer.util.arrayFromVolume(nodes.preop), _ijkToRas(nodes.preop)
-    tumours = [_labelmaps(one) for one in (nodes.tumour, precedent.tumour)]
-    level = _bestLevel(tumours, np.linalg.inv(toRas), len(scan))
-    if level is None:
-        return False
-    own, other = (
-        np.any([np.zeros(scan.shape[1:], bool), *(one.on(level, scan.shape[1:], toRas) for one in maps)], axis=0)
-        for maps in tumours
-    )
-    # Columns from right to left and rows from front to back.
-    flips = tuple(slice(None, None, -1 if toRas[axis, axis] > 0 else 1) for axis in (1, 0))
-    _writePng(path, overlapPixels(*(image[flips] for image in (scan[level], own, other))))
-    return True
-
-
-def _bestLevel(tumours: list[list[_Labelmap]], toIjk: np.ndarray, levels: int) -> int | None:
-    """The slice of the scan with most of what both share, by the count of voxels; None where the first has none."""
-    counts = []
-    for maps in tumours:
-        found = [one.points for one in maps]
-        k = np.round(np.concatenate([np.empty((0, 3)), *found]) @ toIjk[2, :3] + toIjk[2, 3]).astype(int)
-        counts.append(np.bincount(k[(k >= 0) & (k < levels)], minlength=levels))
-    if not counts[0].any():
         return None
-    both = np.minimum(*counts)
-    return int(np.argmax(both if both.any() else counts[0]))
+    scan = slicer.util.arrayFromVolume(nodes.preop)
+    return Overlap(scan, _ijkToRas(nodes.preop), _labelmaps(nodes.tumour), _labelmaps(precedent.tumour))
 
 
 def overlapPixels(scan: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -127,15 +148,3 @@ def _ijkToRas(volume: Any) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return np.array(slicer.util.arrayFromVTKMatrix(matrix))
-
-
-def _writePng(path: Path, pixels: np.ndarray) -> None:
-    rows, columns, _ = pixels.shape
-    image = vtk.vtkImageData()
-    image.SetDimensions(columns, rows, 1)
-    # VTK's first row is the lowest.
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(pixels[::-1]).reshape(-1, 3), deep=True))
-    writer = vtk.vtkPNGWriter()
-    writer.SetFileName(str(path))
-    writer.SetInputData(image)
-    writer.Write()

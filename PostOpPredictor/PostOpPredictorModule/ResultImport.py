@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 from slicer.i18n import tr as _
 
 from .ImageFiles import ImageData
 from .MapLooks import mapLooks
 from .NodeAdder import NodeAdder
-from .NodeBuilding import fillDisplacement
+from .NodeBuilding import fillingImage, placeDisplacement
 from .PlansTable import fillPlansTable, planFigures
 from .PrecedentsTable import fillPrecedentsTable
 from .ResultAttributes import INFLUENCE_ROLE, PLANS_TABLE_ROLE
@@ -69,11 +70,11 @@ class ResultImport:
         self._add.begin(_("Predicted post-op (synthetic)"))
         images, add = self.files.images, self._add
         window = self.window or self.files.grey
-        preop = add.volume("preop", _("Pre-op in MNI space"), images["preop"], window)
+        preop = yield from add.volume("preop", _("Pre-op in MNI space"), images["preop"], window)
         yield
-        add.volume("postop", _("Predicted post-op (synthetic)"), images["postop"], window)
+        yield from add.volume("postop", _("Predicted post-op (synthetic)"), images["postop"], window)
         yield
-        self._probability("cavityProbability", _("Cavity probability (synthetic)"), images["cavityProbability"])
+        yield from self._cavityProbability(images["cavityProbability"])
         yield
         for role, name, terms in (
             ("tumour", _("Tumour in MNI space"), tumourTerms()),
@@ -82,7 +83,7 @@ class ResultImport:
         ):
             add.segmentation(role, name, images[role], terms, preop)
             yield
-        self._transforms()
+        yield from self._transforms()
         self._table()
         yield
         yield from self._maps()
@@ -98,14 +99,16 @@ class ResultImport:
             yield from addSeries(self.files.series, add.node, preop, window)
         yield from self._more()
 
-    def _probability(self, role: str, name: str, image: ImageData) -> None:
-        display = self._add.volume(role, name, image, GreyWindow(0.0, 1.0)).GetDisplayNode()
+    def _cavityProbability(self, image: ImageData) -> Steps:
+        name = _("Cavity probability (synthetic)")
+        volume = yield from self._add.volume("cavityProbability", name, image, GreyWindow(0.0, 1.0))
+        display = volume.GetDisplayNode()
         display.SetAndObserveColorNodeID(PROBABILITY_COLOURS)
         display.SetAutoThreshold(False)
         display.SetThreshold(LEAST_SHOWN_PROBABILITY, 1.0)
         display.SetApplyThreshold(True)
 
-    def _transforms(self) -> None:
+    def _transforms(self) -> Steps:
         matrix = self.files.patientToMni
         for role, name, values in (
             ("patientToMni", _("Patient to MNI"), matrix),
@@ -114,8 +117,9 @@ class ResultImport:
             node = self._add.node("vtkMRMLLinearTransformNode", role, name)
             node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(values))
         if self.files.shift is not None:
+            grid = yield from fillingImage(vtk.vtkImageData(), self.files.shift.array)
             node = self._add.node("vtkMRMLGridTransformNode", "shift", _("Predicted tissue shift (synthetic)"))
-            fillDisplacement(node, self.files.shift)
+            placeDisplacement(node, self.files.shift, grid)
 
     def _table(self) -> None:
         records = [precedent.record for precedent in self.files.precedents]
@@ -128,7 +132,7 @@ class ResultImport:
         looks = mapLooks()
         for role in MAPS:
             if role in self.files.images:
-                self._add.map(role, looks[role], self.files.images[role], self.files.ranges[role])
+                yield from self._add.map(role, looks[role], self.files.images[role], self.files.ranges[role])
                 yield
 
     def _precedent(self, precedent: PrecedentFiles, window: GreyWindow) -> Steps:
@@ -138,10 +142,10 @@ class ResultImport:
         where: dict[str, Any] = {"record": record, "rank": rank, "item": item}
         images, window = precedent.images, window.carriedOver(self.files.grey, precedent.grey)
         name = _("Precedent {rank} pre-op").format(rank=rank)
-        pre = self._add.volume("precedent-pre", name, images["pre"], window, **where)
+        pre = yield from self._add.volume("precedent-pre", name, images["pre"], window, **where)
         yield
         name = _("Precedent {rank} post-op").format(rank=rank)
-        self._add.volume("precedent-post", name, images["post"], window, **where)
+        yield from self._add.volume("precedent-post", name, images["post"], window, **where)
         yield
         for role, name, labels, terms in (
             ("precedent-tumour", _("Precedent {rank} tumour"), images["tumour"], tumourTerms()),
@@ -151,7 +155,7 @@ class ResultImport:
             yield
         if precedent.influence is not None:
             ends = self.files.ranges["influence"]
-            self._add.map(INFLUENCE_ROLE, mapLooks()["influence"], precedent.influence, ends, **where)
+            yield from self._add.map(INFLUENCE_ROLE, mapLooks()["influence"], precedent.influence, ends, **where)
             yield
 
     def _plan(self, plan: PlanFiles, window: GreyWindow) -> Steps:
@@ -159,7 +163,7 @@ class ResultImport:
         item = self._add.folder(_("Plan {number}: {name}").format(number=plan.number, name=named))
         where: dict[str, Any] = {"record": _shownOf(plan.record), "rank": plan.number, "item": item}
         name = _("Plan {number} predicted post-op (synthetic)").format(number=plan.number)
-        postop = self._add.volume("plan-postop", name, plan.images["postop"], window, **where)
+        postop = yield from self._add.volume("plan-postop", name, plan.images["postop"], window, **where)
         yield
         for role, name, terms in (
             ("plan", _("Plan {number}"), planTerms()),
@@ -174,10 +178,10 @@ class ResultImport:
         for number, one in enumerate(self.files.more, start=1):
             where: dict[str, Any] = {"record": {"sequence": one.sequence}, "rank": number}
             name = _("Pre-op {sequence} in MNI space").format(sequence=one.sequence)
-            self._add.volume("more-preop", name, one.preop, one.grey, **where)
+            yield from self._add.volume("more-preop", name, one.preop, one.grey, **where)
             yield
             name = _("Predicted post-op {sequence} (synthetic)").format(sequence=one.sequence)
-            self._add.volume("more-postop", name, one.postop, one.grey, **where)
+            yield from self._add.volume("more-postop", name, one.postop, one.grey, **where)
             yield
 
 

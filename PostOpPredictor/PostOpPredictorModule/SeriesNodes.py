@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
-from .NodeBuilding import fillVolume
+from .NodeBuilding import fillingImage, placeVoxels
 from .ResultAttributes import recordOf
 from .WindowLevel import GreyWindow
 
@@ -65,7 +66,7 @@ def addSeries(
     shown.CreateDefaultDisplayNodes()
     window.apply(shown)
     for day in days:
-        _addDay(sequence, day, shown)
+        yield from _addDay(sequence, day, shown)
         yield
     browser = makeNode("vtkMRMLSequenceBrowserNode", BROWSER, _("Days after surgery"))
     # In one go: the module Sequences would make a volume of its own for a browser that has none.
@@ -80,22 +81,25 @@ def addSeries(
     yield
 
 
-def _addDay(sequence: slicer.vtkMRMLSequenceNode, day: DayFiles, shown: slicer.vtkMRMLScalarVolumeNode) -> None:
+def _addDay(
+    sequence: slicer.vtkMRMLSequenceNode, day: DayFiles, shown: slicer.vtkMRMLScalarVolumeNode
+) -> Generator[None, None, None]:
     """Slicer overwrites what shows a day, its attributes too, so each day bears the marks of the result."""
     volume = slicer.vtkMRMLScalarVolumeNode()
     volume.SetName(shown.GetName())
     for name in shown.GetAttributeNames():
         volume.SetAttribute(name, shown.GetAttribute(name))
-    fillVolume(volume, day.postop)
+    placeVoxels(volume, day.postop, (yield from fillingImage(vtk.vtkImageData(), day.postop.array)))
     sequence.SetDataNodeAtValue(volume, f"{day.days:g}")
 
 
 def _addAlone(day: DayFiles, makeNode: MakeNode, preop: Any, window: GreyWindow) -> Generator[None, None, None]:
+    voxels = yield from fillingImage(vtk.vtkImageData(), day.postop.array)
     name = _("Predicted post-op, day {days:g} (synthetic)").format(days=day.days)
     volume = makeNode("vtkMRMLScalarVolumeNode", SHOWN, name)
     volume.CreateDefaultDisplayNodes()
     window.apply(volume)
-    fillVolume(volume, day.postop)
+    placeVoxels(volume, day.postop, voxels)
     volume.SetAndObserveTransformNodeID(preop.GetTransformNodeID())
     yield
 

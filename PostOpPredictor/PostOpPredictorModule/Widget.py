@@ -86,7 +86,7 @@ class PostOpPredictorWidget(ScriptedLoadableModuleWidget, slicer.util.VTKObserva
         self.setParameterNode(None)
         self.removeObservers()
         inner = (self.inputsPanel, self.setUpPanel, self.foldersPanel)
-        for panel in (*inner, self.runs, self.whatIfPanel, self.resultsPanel):
+        for panel in (*inner, self.runs, self.whatIfPanel, self.whyPanel, self.resultsPanel):
             panel.cleanup()
 
     def enter(self) -> None:

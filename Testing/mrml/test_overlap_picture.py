@@ -11,7 +11,7 @@ import pytest
 import slicer
 import slicer.util
 from PIL import Image
-from PostOpPredictorModule.OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, overlapPixels, writeOverlapPicture
+from PostOpPredictorModule.OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, overlapOf, overlapPixels
 from PostOpPredictorModule.ResultNodes import findResults, showInSpace
 from standins.mrml_scene import add_segmentation
 from written_result import written_result
@@ -22,13 +22,18 @@ def result(scene: Any, tmp_path: Path) -> Any:
     return written_result(tmp_path / "prediction").added()
 
 
+def write_picture(path: Path, nodes: Any, case: Any) -> bool:
+    overlap = overlapOf(nodes, case)
+    return overlap is not None and overlap.write(path)
+
+
 def pixels_of(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
     """(n, 2): row and column."""
     return np.argwhere((np.asarray(Image.open(path)) == colour).all(axis=-1))
 
 
 def test_both_tumours_are_outlined_where_they_lie(result: Any, tmp_path: Path) -> None:
-    assert writeOverlapPicture(tmp_path / "picture.png", result, result.precedents[0])
+    assert write_picture(tmp_path / "picture.png", result, result.precedents[0])
     picture = Image.open(tmp_path / "picture.png")
     own = pixels_of(tmp_path / "picture.png", OWN_COLOUR)
     other = pixels_of(tmp_path / "picture.png", PRECEDENT_COLOUR)
@@ -41,9 +46,9 @@ def test_both_tumours_are_outlined_where_they_lie(result: Any, tmp_path: Path) -
 
 
 def test_it_is_the_same_in_patient_space(result: Any, tmp_path: Path) -> None:
-    assert writeOverlapPicture(tmp_path / "mni.png", result, result.precedents[0])
+    assert write_picture(tmp_path / "mni.png", result, result.precedents[0])
     showInSpace(result, "patient")
-    assert writeOverlapPicture(tmp_path / "patient.png", result, result.precedents[0])
+    assert write_picture(tmp_path / "patient.png", result, result.precedents[0])
     assert (np.asarray(Image.open(tmp_path / "mni.png")) == np.asarray(Image.open(tmp_path / "patient.png"))).all()
 
 
@@ -55,7 +60,7 @@ def test_a_precedent_on_a_coarser_grid_has_a_whole_outline(result: Any, tmp_path
     own[20:40, 20:40, 20:40], other[6:12, 6:12, 6:12] = 1, 1
     case = dataclasses.replace(result.precedents[0], tumour=add_segmentation(other, coarse, {1: "core"}))
     nodes = dataclasses.replace(result, preop=fine, tumour=add_segmentation(own, fine, {1: "core"}))
-    assert writeOverlapPicture(tmp_path / "fine.png", nodes, case)
+    assert write_picture(tmp_path / "fine.png", nodes, case)
     factor = np.asarray(Image.open(tmp_path / "fine.png")).shape[0] // 60
     # The rim of 18 x 18 voxels that the other's outline does not cover, and nothing within.
     drawn = pixels_of(tmp_path / "fine.png", PRECEDENT_COLOUR)
@@ -78,6 +83,6 @@ PLACES = {"own": (10, 12), "other": (14, 25), "inside": (12, 12), "outside": (35
 def test_without_a_tumour_there_is_no_picture(result: Any, tmp_path: Path) -> None:
     slicer.mrmlScene.RemoveNode(result.precedents[0].tumour)
     (found,) = findResults(slicer.mrmlScene)
-    assert not writeOverlapPicture(tmp_path / "none.png", found, found.precedents[0])
-    assert not writeOverlapPicture(tmp_path / "none.png", result, result.precedents[0]), "removed under our hands"
+    assert not write_picture(tmp_path / "none.png", found, found.precedents[0])
+    assert not write_picture(tmp_path / "none.png", result, result.precedents[0]), "removed under our hands"
     assert not (tmp_path / "none.png").exists()

@@ -12,7 +12,6 @@ from typing import Any
 import panel_host
 import pytest
 from main_thread import longest_gaps_ms
-from yardstick import slowness
 
 PATIENT = """
 import sys
@@ -58,10 +57,11 @@ def test_prediction_from_the_panel(scene: Any, files: Path, compare_view: Any, i
 
         def is_over() -> bool:
             stages.add(ui.stageLabel.text.partition("\n")[0])
-            return widget.runs.runPanel.state == "idle"
+            isIdle = widget.runs.runPanel.state == "idle"
+            return isIdle and (widget.resultsPanel.nodes is None or not ui.overlapPicture.pixmap.isNull())
 
         clock, own = longest_gaps_ms(is_over, seconds=500)
-        assert own < 50 * slowness(), "the panel was not usable"
+        assert own < 50, "the panel was not usable"
         assert widget.resultsPanel.nodes is not None, ui.messageLabel.text + widget.runs.runPanel.logText()
         assert len(stages) > 4, stages
         assert float(ui.cavityValue.text.removesuffix(" ml")) > 1

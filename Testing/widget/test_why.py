@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,16 +57,20 @@ def test_the_table_tells_rank_overlap_resection_and_influence(panel: Any, show: 
     assert not panel.ui.whyCollapsibleButton.collapsed
 
 
-def test_the_selected_case_is_described_with_a_picture(panel: Any, show: Callable[..., Any]) -> None:
+def test_the_selected_case_is_described_with_a_picture(
+    panel: Any, show: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
     show()
     ui = panel.ui
     assert "case-0001" in ui.chosenCaseLabel.text and "followed" in ui.chosenCaseLabel.text
     assert "9.0 ml" in ui.chosenCaseLabel.text and "your choice" not in ui.chosenCaseLabel.text
-    first = ui.overlapPicture.pixmap.toImage()
-    assert first.height() > 100 and ui.overlapPicture.visible
+    wait_until(lambda: ui.overlapPicture.visible)
+    first = ui.overlapPicture.pixmap
+    assert first.height() > 100
     ui.precedentsTable.selectRow(1)
     assert "case-0002" in ui.chosenCaseLabel.text and "followed" not in ui.chosenCaseLabel.text
     assert "4.5 ml" in ui.chosenCaseLabel.text
+    wait_until(lambda: ui.overlapPicture.pixmap.cacheKey() != first.cacheKey())
     ui.precedentsTable.selectAll()
     assert ui.chosenCaseLabel.text == "" and not ui.overlapPicture.visible
     assert not ui.followButton.visible
@@ -253,3 +259,17 @@ def test_a_report_that_cannot_be_written_is_said(
     monkeypatch.setattr(ReportFile, "makeWorkingFolder", full)
     panel.ui.reportButton.click()
     assert opened == [] and "No space left" in panel.ui.messageLabel.text
+
+
+def test_of_pictures_that_are_drawn_at_once_the_last_wanted_is_shown_and_none_is_left(
+    panel: Any, show: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
+    before = set(Path(tempfile.gettempdir()).glob(f"PostOpPredictor-{os.getpid()}-*"))
+    show()
+    ui = panel.ui
+    ui.precedentsTable.selectRow(1)
+    ui.precedentsTable.selectAll()
+    assert len(panel.whyPanel._drawings) >= 2
+    wait_until(lambda: not panel.whyPanel._drawings)
+    assert not ui.overlapPicture.visible, "several cases are selected: there is no picture of them"
+    assert set(Path(tempfile.gettempdir()).glob(f"PostOpPredictor-{os.getpid()}-*")) == before

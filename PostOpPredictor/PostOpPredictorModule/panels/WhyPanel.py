@@ -10,9 +10,10 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from ..BackgroundWork import BackgroundWork
 from ..MapLooks import mapLooks
 from ..MapOverlay import MapOverlay
-from ..OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, writeOverlapPicture
+from ..OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, Overlap, overlapOf
 from ..ResultNodes import spaceOf
 from ..ShiftGlyphs import areGlyphsShown, showGlyphs
 from ..WorkingFolder import makeWorkingFolder, removeWorkingFolder
@@ -35,6 +36,8 @@ class WhyPanel:
         self._ui, self._maps, self._selected = ui, maps, selected
         self._nodes: Any = None
         self._filling = False
+        self._wanted: BackgroundWork | None = None
+        self._drawings: list[BackgroundWork] = []
         self.handChoice = HandChoice(ui, predictAgain)
         self._prepareTable()
         maps.whenChanged.append(self._showToggles)
@@ -58,6 +61,7 @@ class WhyPanel:
         """Show another prediction (None: none)."""
         self._nodes = nodes
         self._ui.whyCollapsibleButton.visible = nodes is not None
+        self._ui.overlapPicture.visible = False
         if nodes is None:
             self.handChoice.show(None, None)
             return
@@ -77,6 +81,10 @@ class WhyPanel:
         if shift is not None and spaceOf(self._nodes) != "mni":
             showGlyphs(shift, False)
         self._showToggles()
+
+    def cleanup(self) -> None:
+        """The panel goes: no picture is shown any more; what is being drawn is still removed."""
+        self._wanted = None
 
     def ranks(self) -> list[int]:
         """Ranks of the selected precedents, the most similar first."""
@@ -126,12 +134,29 @@ class WhyPanel:
     def _showCase(self) -> None:
         ui, case = self._ui, self._case()
         ui.chosenCaseLabel.text = caseText(case) if case is not None else ""
-        picture = _overlapPixmap(self._nodes, case) if case is not None else None
-        ui.overlapPicture.visible = picture is not None
-        if picture is not None:
-            ui.overlapPicture.setPixmap(picture)
+        self._draw(overlapOf(self._nodes, case) if case is not None else None)
         self.handChoice.show(self._nodes, case)
         self._showToggles()
+
+    def _draw(self, overlap: Overlap | None) -> None:
+        """Show the picture of ``overlap`` as soon as it is drawn; what was shown or drawn before is out of date."""
+        picture = self._ui.overlapPicture
+        if overlap is None:
+            picture.visible, self._wanted = False, None
+            return
+
+        def drawn(path: Path | None) -> None:
+            self._drawings.remove(work)
+            if self._wanted is work:
+                picture.visible = path is not None
+                if path is not None:
+                    picture.setPixmap(qt.QPixmap(str(path)))
+            if path is not None:
+                removeWorkingFolder(path.parent)
+
+        work = self._wanted = BackgroundWork(lambda: _drawn(overlap), drawn, lambda error: drawn(None))
+        # Also one that nobody wants any more: its picture is to be removed.
+        self._drawings.append(work)
 
     def _influences(self) -> list[Any]:
         found = [getattr(one, "influence", None) for one in self._nodes.precedents]
@@ -225,13 +250,14 @@ def _rowTexts(one: Any) -> tuple[str, ...]:
     )
 
 
-def _overlapPixmap(nodes: Any, case: Any) -> Any:
-    """The picture; None where a part of it is missing."""
-    if any(getattr(one, name, None) is None for one, name in ((nodes, "preop"), (nodes, "tumour"), (case, "tumour"))):
-        return None
-    folder = makeWorkingFolder()
+def _drawn(overlap: Overlap) -> Path | None:
+    """A file with the picture, alone in a working folder; None where there is no picture."""
+    path = makeWorkingFolder() / "overlap.png"
     try:
-        path = Path(folder) / "overlap.png"
-        return qt.QPixmap(str(path)) if writeOverlapPicture(path, nodes, case) else None
-    finally:
-        removeWorkingFolder(folder)
+        if overlap.write(path):
+            return path
+    except BaseException:
+        removeWorkingFolder(path.parent)
+        raise
+    removeWorkingFolder(path.parent)
+    return None
