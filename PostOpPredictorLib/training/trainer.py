@@ -7,14 +7,12 @@ import dataclasses
 import json
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..atomic_files import whole_file
 from ..errors import Cancelled, InputError
 from ..model.autoencoder import GreyAutoencoderKL
 from ..model.config import PostOpConfig
@@ -26,12 +24,12 @@ from .config import TrainingConfig
 from .contact_sheet import write_contact_sheet
 from .objective import Objective, rows_of
 from .processes import OneProcess, Processes, own_rows
+from .run_state import RunState
 from .schedule import learning_rate_factor
 from .slices import PreparedSlices, TrainingBatch
 from .validation import Validation
 
 _SLICES_FOR_SCALE = 64
-_KEPT_BY_THE_STATE = ("learning_rate", "weight_decay", "ema_decay")
 
 
 class Trainer:
@@ -83,14 +81,10 @@ class Trainer:
         )
         self.ema = weight_average(self.learning, training.ema_decay, self.device)
         self.validation = self._validation()
-        self.best_loss = float("inf")
         self._rows: dict[str, tuple[Tensor, Tensor]] = {}
-        self.step = 0
-        self._resume()
-
-    @property
-    def _state_file(self) -> Path:
-        return self.run / f"state-{self.training.part}.pt"
+        state_file = self.run / f"state-{training.part}.pt"
+        self.state = RunState(state_file, training, self.learning, self.optimizer, self.schedule, self.ema)
+        self.step, self.best_loss = self.state.read(self.device)
 
     def train(self, progress: Progress) -> None:
         """Run to ``training.steps``; on cancel the last whole step is saved before ``Cancelled`` goes on."""
@@ -142,17 +136,7 @@ class Trainer:
             return
         if self.validation is None or self.best_loss == float("inf"):
             self._save_model()
-        state = {
-            "step": self.step,
-            "training": dataclasses.asdict(self.training),
-            "weights": [p.detach() for p in self.learning],
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "ema": self.ema.state_dict(),
-            "best_loss": self.best_loss,
-        }
-        with whole_file(self._state_file) as temporary:
-            torch.save(state, temporary)
+        self.state.write(self.step, self.best_loss)
 
     def _save_model(self) -> None:
         with self._averaged_weights():
@@ -250,40 +234,6 @@ class Trainer:
 
     def _networks(self) -> list[nn.Module]:
         return self.objective.networks()
-
-    def _resume(self) -> None:
-        if not self._state_file.exists():
-            return
-        try:
-            state: dict[str, Any] = torch.load(self._state_file, map_location=self.device, weights_only=True)
-            if state["training"]["part"] != self.training.part:
-                raise KeyError("part")
-            self._refuse_other_settings(state["training"])
-            with torch.no_grad():
-                for parameter, saved in zip(self.learning, state["weights"], strict=True):
-                    parameter.copy_(saved)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
-            self.ema.load_state_dict(state["ema"])
-            self.step = state["step"]
-            self.best_loss = state["best_loss"]
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"{self._state_file} cannot be resumed ({type(error).__name__}). Remove it to start this part anew."
-            ) from error
-
-    def _refuse_other_settings(self, begun: Mapping[str, Any]) -> None:
-        """Raise ``InputError`` for settings that would be ignored, because the state has those of the beginning."""
-        for name in _KEPT_BY_THE_STATE:
-            before, now = begun[name], getattr(self.training, name)
-            begins_or_ends = name == "ema_decay" and 0 in (before, now)
-            if before != now and not begins_or_ends:
-                raise InputError(
-                    f"This run was begun with '{name}' {before:g} and goes on with it, not with {now:g}. "
-                    "Give the former, or train into another folder."
-                )
 
     def _one_step(self) -> float:
         generator = torch.Generator().manual_seed(self.training.seed * 1_000_003 + self.step)
