@@ -18,6 +18,7 @@ from .averages import NoAverage
 from .config import TrainingConfig
 
 _KEPT_BY_THE_STATE = ("learning_rate", "weight_decay", "ema_decay")
+_VALIDATED_BY = ("validation_slices", "seed", "crop", "sequence", "expected_share", "outside_weight")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class RunState:
     def read(self, device: torch.device) -> tuple[int, float]:
         """Go on from the file: the step it was written after and the best loss; (0, infinite) where there is none.
 
+        A best loss that was measured by other settings is infinite, too: it compares with nothing.
+
         Raises ``InputError`` for a damaged file, another part's, or one of other settings.
         """
         if not self.file.exists():
@@ -63,7 +66,9 @@ class RunState:
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.ema.load_state_dict(state["ema"])
-            return state["step"], state["best_loss"]
+            begun, now = state["training"], dataclasses.asdict(self.training)
+            same = all(begun[name] == now[name] for name in _VALIDATED_BY)
+            return state["step"], state["best_loss"] if same else float("inf")
         except InputError:
             raise
         except Exception as error:

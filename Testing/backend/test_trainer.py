@@ -502,3 +502,17 @@ def test_a_setting_that_a_resumed_run_would_ignore_is_refused(
     with pytest.raises(InputError, match=f"begun with '{name}' .* not with 0.0123"):
         Trainer(tiny_config(), other, slices, tmp_path / "run")
     assert Trainer(tiny_config(), dataclasses.replace(training, steps=2), slices, tmp_path / "run").step == 1
+
+
+def test_a_best_loss_that_was_measured_otherwise_is_forgotten(
+    tmp_path: Path, slices: PreparedSlices, no_sheet: None
+) -> None:
+    training = TrainingConfig(steps=2, batch_size=2, crop=16, validate_every=1)
+    first = Trainer(tiny_config(), training, slices, tmp_path / "run")
+    first.train(SilentProgress())
+    assert first.best_loss < float("inf")
+    longer = dataclasses.replace(training, steps=4, validate_every=2)
+    assert Trainer(tiny_config(), longer, slices, tmp_path / "run").best_loss == first.best_loss
+    for other in ({"validation_slices": 3}, {"outside_weight": 0.9}):
+        changed = dataclasses.replace(longer, **other)
+        assert Trainer(tiny_config(), changed, slices, tmp_path / "run").best_loss == float("inf")
