@@ -25,7 +25,8 @@ class BackgroundWork:
         done: Callable[[Any], None],
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        self._work, self._done, self._failed = work, done, failed
+        self._work: Callable[[], Any] | None = work
+        self._done, self._failed = done, failed
         self._answer: tuple[Any, Exception | None] | None = None
         self._thread = threading.Thread(target=self._run, name="PostOpPredictor files", daemon=True)
         self._timer = qt.QTimer()
@@ -39,6 +40,7 @@ class BackgroundWork:
         self._timer.stop()
 
     def _run(self) -> None:
+        assert self._work is not None
         try:
             self._answer = (self._work(), None)
         except Exception as error:
@@ -51,6 +53,8 @@ class BackgroundWork:
             return
         self._timer.stop()
         result, error = self._answer
+        # Qt's connection may keep this object for long: what it was made for should not stay in memory with it.
+        self._answer = self._work = None
         if error is None:
             self._done(result)
         elif self._failed is not None:

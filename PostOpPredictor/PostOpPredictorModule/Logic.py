@@ -6,7 +6,7 @@ import atexit
 import concurrent.futures
 import uuid
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,7 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
             folder,
             "predict",
             options,
-            lambda message: _addedToScene(scene, message, watch),
+            lambda message: _addedToScene(scene, message, folder, watch),
             callbacks,
             settings=settings,
             shownAs={**files.shownAs, **plans.shownAs},
@@ -204,20 +204,27 @@ class PostOpPredictorLogic(ScriptedLoadableModuleLogic):
 
 
 def _addedToScene(
-    scene: slicer.vtkMRMLScene, message: dict[str, Any], watch: InputWatch
+    scene: slicer.vtkMRMLScene, message: dict[str, Any], folder: Path, watch: InputWatch
 ) -> Generator[None, None, PredictionNodes]:
-    """Read the files in a thread, then add the nodes."""
-    files = yield from _readInThread(message)
+    """Read the files in ``folder`` in a thread, and remove them there; then add the nodes."""
+    files = yield from _inThread(lambda: _readAndRemoved(message, folder))
     warnings = [*_warningsOf(message), *watch.warnings()]
     source = watch.volume()
     steps = ResultImport(scene, files, uuid.uuid4().hex, source, GreyWindow.ofNode(source), warnings).steps()
     return (yield from steps)
 
 
-def _readInThread(message: dict[str, Any]) -> Generator[None, None, ResultFiles]:
+def _readAndRemoved(message: dict[str, Any], folder: Path) -> ResultFiles:
+    """The system takes a while to remove hundreds of megabytes; the panel has to be usable meanwhile."""
+    files = readResult(message)
+    removeWorkingFolder(folder)
+    return files
+
+
+def _inThread(read: Callable[[], ResultFiles]) -> Generator[None, None, ResultFiles]:
     reader = concurrent.futures.ThreadPoolExecutor(1, "PostOpPredictor reading")
     try:
-        reading = reader.submit(readResult, message)
+        reading = reader.submit(read)
         while not reading.done():
             concurrent.futures.wait([reading], timeout=0.005)
             yield

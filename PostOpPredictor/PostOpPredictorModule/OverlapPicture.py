@@ -1,10 +1,9 @@
-"""A small picture of how the patient's tumour and a precedent's lie over each other, as PNG."""
+"""A small picture of how the patient's tumour and a precedent's lie over each other."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,31 +29,24 @@ class Overlap:
     own: list[_Labelmap]
     other: list[_Labelmap]
 
-    def write(self, path: Path) -> bool:
-        """Write the axial slice that shows most of both tumours, outlined over the scan; False where there is none.
+    def picture(self) -> bytes | None:
+        """The axial slice that shows most of both tumours, outlined over the scan, as PPM; None where there is none.
 
-        Left is the patient's right, as in Slicer's axial views. Touches no node: it may run in a thread.
+        Left is the patient's right, as in Slicer's axial views. Calls no node: it may run in a thread.
         """
-        import SimpleITK as sitk
-
         level = self._bestLevel()
         if level is None:
-            return False
+            return None
+        shape = self.scan.shape[1:]
         own, other = (
-            np.any(
-                [
-                    np.zeros(self.scan.shape[1:], bool),
-                    *(one.on(level, self.scan.shape[1:], self.toRas) for one in maps),
-                ],
-                axis=0,
-            )
+            np.any([np.zeros(shape, bool), *(one.on(level, shape, self.toRas) for one in maps)], axis=0)
             for maps in (self.own, self.other)
         )
         # Columns from right to left and rows from front to back.
         flips = tuple(slice(None, None, -1 if self.toRas[axis, axis] > 0 else 1) for axis in (1, 0))
         pixels = overlapPixels(*(image[flips] for image in (self.scan[level], own, other)))
-        sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=True), str(path))
-        return True
+        rows, columns, _ = pixels.shape
+        return f"P6 {columns} {rows} 255\n".encode() + pixels.tobytes()
 
     def _bestLevel(self) -> int | None:
         """The slice of the scan with most of what both share, by the count of voxels; None where the first has none."""
@@ -86,7 +78,7 @@ def overlapPixels(scan: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.nd
     picture = np.repeat(np.kron(grey, enlarge)[..., None], 3, axis=-1).astype(np.uint8)
     for mask, colour in ((other, PRECEDENT_COLOUR), (own, OWN_COLOUR)):
         picture[_outline(np.kron(mask, enlarge) > 0)] = colour
-    return np.ascontiguousarray(picture)
+    return picture
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

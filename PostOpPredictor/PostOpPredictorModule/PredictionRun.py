@@ -17,7 +17,7 @@ from .BackendProcess import BackendProcess
 from .Errors import PredictionError, errorFromBackend, errorOfSilentEnd
 from .Settings import PredictionSettings
 from .Timers import TimerFactory, defaultTimer, processApplicationEvents
-from .WorkingFolder import emptyWorkingFolder, removeWorkingFolder
+from .WorkingFolder import removeWorkingFolder
 
 MILLISECONDS_BETWEEN_LOOKS = 50
 SECONDS_PER_LOOK = 0.015
@@ -194,12 +194,7 @@ class PredictionRun:
             self.stage = _("Adding the result to the scene")
             self._tell(self._callbacks.stage, self.stage)
             if self.isRunning:
-                self._steps = self._finishing({name: value for name, value in answer.items() if name != "type"})
-
-    def _finishing(self, answer: dict[str, Any]) -> Generator[None, None, Any]:
-        result = yield from self._finish(answer)
-        yield from emptyWorkingFolder(self._folder)
-        return result
+                self._steps = self._finish({name: value for name, value in answer.items() if name != "type"})
 
     def _finishSome(self) -> None:
         assert self._steps is not None

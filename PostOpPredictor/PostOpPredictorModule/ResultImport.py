@@ -37,8 +37,8 @@ Steps = Generator[None, None, None]
 class ResultImport:
     """Adds one prediction to ``scene``. ``source``: the input volume or None; ``window``: how that is shown.
 
-    ``steps()`` adds a node or two at a time and returns the ``PredictionNodes``; however it ends otherwise (an error,
-    ``close()``), nothing of it stays in the scene.
+    ``steps()`` works a few milliseconds at a time and returns the ``PredictionNodes``; however it ends otherwise (an
+    error, ``close()``), nothing of it stays in the scene.
     """
 
     scene: slicer.vtkMRMLScene

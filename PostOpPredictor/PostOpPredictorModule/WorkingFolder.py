@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "PostOpPredictor"
@@ -22,15 +21,6 @@ def makeWorkingFolder() -> Path:
 def removeWorkingFolder(folder: Path) -> None:
     """Remove ``folder`` and all in it, as far as the system lets us; a second call changes nothing."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def emptyWorkingFolder(folder: Path) -> Iterator[None]:
-    """Remove the files in ``folder``, one a step: large ones take the system some milliseconds each."""
-    for path in folder.rglob("*"):
-        if not path.is_dir() or path.is_symlink():
-            with contextlib.suppress(OSError):
-                path.unlink()
-            yield
 
 
 def removeLeftFolders() -> None:

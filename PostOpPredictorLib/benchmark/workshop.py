@@ -136,10 +136,9 @@ class Workshop:
                 make(_for_steps(base, steps), run).train(progress)
                 _write_done(run, "autoencoder", steps)
 
-    @property
-    def _latents(self) -> Path:
-        """Rows with one autoencoder share the latents of the slices."""
-        return self.folder / "latents"
+    def _latents(self, run: Path) -> Path | None:
+        """Rows with one autoencoder share the latents of the slices; a trial of speed elsewhere begins without any."""
+        return self.folder / "latents" if run.parent == self.folder else None
 
     @property
     def _needs_autoencoder(self) -> bool:
@@ -172,7 +171,7 @@ class Workshop:
 
         def baseline(training: TrainingConfig, run: Path) -> Trainer:
             return BaselineTrainer(
-                lambda: self._fresh(entry), training, slices, run, device=self.device, latents=self._latents
+                lambda: self._fresh(entry), training, slices, run, device=self.device, latents=self._latents(run)
             )
 
         def ours(training: TrainingConfig, run: Path) -> Trainer:
@@ -180,7 +179,7 @@ class Workshop:
                 torch.manual_seed(training.seed)
                 source = Pretrained(medsam=recipe.training.medsam)
                 pretrained_pipeline(recipe.model, source, self._autoencoder).save(run / "model")
-            return Trainer(recipe.model, training, slices, run, device=self.device, latents=self._latents)
+            return Trainer(recipe.model, training, slices, run, device=self.device, latents=self._latents(run))
 
         return ours if entry.system is None else baseline
 

@@ -55,7 +55,7 @@ class GreyAutoencoderKL(AutoencoderKL):
     def keep_latents(self, folder: Path | None) -> None:
         """Keep the latents of every image in ``folder``, for the weights as they are now: they must not learn on.
 
-        None keeps them no longer.
+        They come back as float32, also where bfloat16 arithmetic made them. None keeps them no longer.
         """
         self.cache = None if folder is None else EncodingCache(folder, self, "latents")
 

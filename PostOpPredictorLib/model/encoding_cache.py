@@ -27,7 +27,8 @@ class EncodingCache:
 
     def encodings(self, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """(B, 1, y, x) to (B, ...) float32 on the images' device; ``compute`` makes those that are not there."""
-        paths = [self._path(image) for image in images]
+        here = images.detach().float().cpu().contiguous()
+        paths = [self._path(image, images.device.type) for image in here]
         found = {path: encoding for path in set(paths) if (encoding := _read(path)) is not None}
         rows = {path: row for row, path in enumerate(paths) if path not in found}
         self.hits, self.misses = self.hits + len(paths) - len(rows), self.misses + len(rows)
@@ -39,13 +40,12 @@ class EncodingCache:
                     np.save(temporary, encoding.numpy(), allow_pickle=False)
         return torch.stack([found[path] for path in paths]).to(images.device)
 
-    def _path(self, image: Tensor) -> Path:
+    def _path(self, image: Tensor, kind: str) -> Path:
         # An encoding made in bfloat16 is another than one made in float32.
-        kind = image.device.type
         precision = str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "as it is"
         digest = hashlib.sha256(self._encoder)
         digest.update(f" {precision} {tuple(image.shape)} ".encode())
-        digest.update(image.detach().float().cpu().contiguous().numpy().tobytes())
+        digest.update(image.numpy().tobytes())
         name = digest.hexdigest()
         return self.folder / name[:2] / f"{name}.npy"
 

@@ -18,7 +18,16 @@ from .averages import NoAverage
 from .config import TrainingConfig
 
 _KEPT_BY_THE_STATE = ("learning_rate", "weight_decay", "ema_decay")
-_VALIDATED_BY = ("validation_slices", "seed", "crop", "sequence", "expected_share", "outside_weight")
+_VALIDATED_BY = (
+    "validation_slices",
+    "seed",
+    "crop",
+    "sequence",
+    "expected_share",
+    "outside_weight",
+    "structure_noise",
+)
+"""What a validation loss depends on: the best one so far compares with no other."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,6 @@ class RunState:
     def read(self, device: torch.device) -> tuple[int, float]:
         """Go on from the file: the step it was written after and the best loss; (0, infinite) where there is none.
 
-        A best loss that was measured by other settings is infinite, too: it compares with nothing.
-
         Raises ``InputError`` for a damaged file, another part's, or one of other settings.
         """
         if not self.file.exists():
@@ -59,16 +66,15 @@ class RunState:
             state: dict[str, Any] = torch.load(self.file, map_location=device, weights_only=True)
             if state["training"]["part"] != self.training.part:
                 raise KeyError("part")
-            self._refuse_other_settings(state["training"])
+            chosen = state["best_loss"] < float("inf")
+            self._refuse_other_settings(state["training"], _KEPT_BY_THE_STATE + chosen * _VALIDATED_BY)
             with torch.no_grad():
                 for parameter, saved in zip(self.learning, state["weights"], strict=True):
                     parameter.copy_(saved)
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.ema.load_state_dict(state["ema"])
-            begun, now = state["training"], dataclasses.asdict(self.training)
-            same = all(begun[name] == now[name] for name in _VALIDATED_BY)
-            return state["step"], state["best_loss"] if same else float("inf")
+            return state["step"], state["best_loss"]
         except InputError:
             raise
         except Exception as error:
@@ -76,13 +82,13 @@ class RunState:
                 f"{self.file} cannot be resumed ({type(error).__name__}). Remove it to start this part anew."
             ) from error
 
-    def _refuse_other_settings(self, begun: Mapping[str, Any]) -> None:
-        """Raise ``InputError`` for settings that would be ignored, because the state has those of the beginning."""
-        for name in _KEPT_BY_THE_STATE:
+    def _refuse_other_settings(self, begun: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Raise ``InputError`` where one of ``names`` is not as it was: it would be ignored, or spoil what is there."""
+        for name in names:
             before, now = begun[name], getattr(self.training, name)
             begins_or_ends = name == "ema_decay" and 0 in (before, now)
             if before != now and not begins_or_ends:
                 raise InputError(
-                    f"This run was begun with '{name}' {before:g} and goes on with it, not with {now:g}. "
+                    f"This run was begun with '{name}' {before} and goes on with it, not with {now}. "
                     "Give the former, or train into another folder."
                 )

@@ -35,8 +35,9 @@ _SLICES_FOR_SCALE = 64
 class Trainer:
     """Trains one part of a pipeline in a run folder.
 
-    The folder holds ``model/`` (EMA weights, a loadable pipeline), ``state-PART.pt``, ``log-PART.jsonl`` and contact
-    sheets. One that holds a state of the same part goes on from there; other parts of its ``model/`` stay as they are.
+    The folder holds ``model/`` (EMA weights, a loadable pipeline), ``state-PART.pt``, ``log-PART.jsonl``, contact
+    sheets, and what frozen networks say of the slices (``embeddings/``, ``latents/``). One that holds a state of the
+    same part goes on from there; other parts of its ``model/`` stay as they are.
     """
 
     def __init__(

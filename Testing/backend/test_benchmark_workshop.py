@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_models import TINY_KL, some_triplets, tiny_config, tiny_paper, write_prepared
 
+from PostOpPredictorLib.benchmark import budget as budget_module
 from PostOpPredictorLib.benchmark import workshop as workshop_module
 from PostOpPredictorLib.benchmark.baselines.baseline import Baseline
 from PostOpPredictorLib.benchmark.baselines.ddpm import Ddpm
@@ -26,6 +27,7 @@ from PostOpPredictorLib.progress import SilentProgress
 from PostOpPredictorLib.training.config import TrainingConfig
 from PostOpPredictorLib.training.published_layout import write_medsam, write_stable_diffusion
 from PostOpPredictorLib.training.slices import PreparedSlices
+from PostOpPredictorLib.training.trainer import Trainer
 
 QUICK = TrainingConfig(batch_size=3, crop=16, checkpoint_every=100, sequence="T1w")
 
@@ -124,6 +126,21 @@ def test_the_shipped_form_splits_its_budget_and_visii_has_its_own(tmp_path: Path
     }
     first, second = (models[key].state_dict() for key in ("instruct-pix2pix", "visii"))
     assert [name for name in first if not torch.equal(first[name], second[name])] == ["condition_network.text"]
+
+
+def test_rows_on_the_grid_share_latents_that_no_trial_of_speed_has(
+    tmp_path: Path, slices: PreparedSlices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[Trainer] = []
+    monkeypatch.setattr(
+        budget_module, "_seconds_per_step", lambda make: timed.append(make(3, tmp_path / "t" / "u")) or 60.0
+    )
+    shop = a_workshop(tmp_path / "rows", slices, tiny_config(target="image", autoencoder=TINY_KL), "2min")
+    keys = ("paper", "image-brush", "ddpm")
+    trained(shop, *keys)
+    shared = tmp_path / "rows" / "latents"
+    assert list(shared.rglob("*.npy")) and not [key for key in keys if (tmp_path / "rows" / key / "latents").exists()]
+    assert len(timed) == 4 and all(trainer.latents == tmp_path / "t" / "u" / "latents" for trainer in timed)
 
 
 def test_a_budget_in_minutes_trains_as_many_steps_as_fit(tmp_path: Path, slices: PreparedSlices) -> None:

@@ -504,15 +504,32 @@ def test_a_setting_that_a_resumed_run_would_ignore_is_refused(
     assert Trainer(tiny_config(), dataclasses.replace(training, steps=2), slices, tmp_path / "run").step == 1
 
 
-def test_a_best_loss_that_was_measured_otherwise_is_forgotten(
-    tmp_path: Path, slices: PreparedSlices, no_sheet: None
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"validation_slices": 3},
+        {"seed": 7},
+        {"crop": 32},
+        {"sequence": "T1w"},
+        {"expected_share": 0.1},
+        {"outside_weight": 0.9},
+        {"structure_noise": 0.9},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_the_best_weights_were_chosen_by_stays(
+    tmp_path: Path, slices: PreparedSlices, no_sheet: None, changed: dict[str, Any]
 ) -> None:
     training = TrainingConfig(steps=2, batch_size=2, crop=16, validate_every=1)
     first = Trainer(tiny_config(), training, slices, tmp_path / "run")
     first.train(SilentProgress())
-    assert first.best_loss < float("inf")
-    longer = dataclasses.replace(training, steps=4, validate_every=2)
-    assert Trainer(tiny_config(), longer, slices, tmp_path / "run").best_loss == first.best_loss
-    for other in ({"validation_slices": 3}, {"outside_weight": 0.9}):
-        changed = dataclasses.replace(longer, **other)
-        assert Trainer(tiny_config(), changed, slices, tmp_path / "run").best_loss == float("inf")
+    kept = checksums(tmp_path / "run" / "model")
+    longer = dataclasses.replace(training, steps=4, validate_every=2, checkpoint_every=1)
+    with pytest.raises(InputError, match=f"begun with '{next(iter(changed))}'"):
+        Trainer(tiny_config(), dataclasses.replace(longer, **changed), slices, tmp_path / "run")
+    assert checksums(tmp_path / "run" / "model") == kept
+    assert Trainer(tiny_config(), longer, slices, tmp_path / "run").best_loss == first.best_loss < float("inf")
+
+
+def checksums(folder: Path) -> bytes:
+    return (folder / "checksums.json").read_bytes()

@@ -24,7 +24,10 @@ def result(scene: Any, tmp_path: Path) -> Any:
 
 def write_picture(path: Path, nodes: Any, case: Any) -> bool:
     overlap = overlapOf(nodes, case)
-    return overlap is not None and overlap.write(path)
+    picture = overlap.picture() if overlap is not None else None
+    if picture is not None:
+        path.write_bytes(picture)
+    return picture is not None
 
 
 def pixels_of(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
@@ -33,10 +36,10 @@ def pixels_of(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def test_both_tumours_are_outlined_where_they_lie(result: Any, tmp_path: Path) -> None:
-    assert write_picture(tmp_path / "picture.png", result, result.precedents[0])
-    picture = Image.open(tmp_path / "picture.png")
-    own = pixels_of(tmp_path / "picture.png", OWN_COLOUR)
-    other = pixels_of(tmp_path / "picture.png", PRECEDENT_COLOUR)
+    assert write_picture(tmp_path / "picture.ppm", result, result.precedents[0])
+    picture = Image.open(tmp_path / "picture.ppm")
+    own = pixels_of(tmp_path / "picture.ppm", OWN_COLOUR)
+    other = pixels_of(tmp_path / "picture.ppm", PRECEDENT_COLOUR)
     assert len(own) > 20 and len(other) > 0
     width, height = picture.size
     assert height >= 150
@@ -46,10 +49,10 @@ def test_both_tumours_are_outlined_where_they_lie(result: Any, tmp_path: Path) -
 
 
 def test_it_is_the_same_in_patient_space(result: Any, tmp_path: Path) -> None:
-    assert write_picture(tmp_path / "mni.png", result, result.precedents[0])
+    assert write_picture(tmp_path / "mni.ppm", result, result.precedents[0])
     showInSpace(result, "patient")
-    assert write_picture(tmp_path / "patient.png", result, result.precedents[0])
-    assert (np.asarray(Image.open(tmp_path / "mni.png")) == np.asarray(Image.open(tmp_path / "patient.png"))).all()
+    assert write_picture(tmp_path / "patient.ppm", result, result.precedents[0])
+    assert (np.asarray(Image.open(tmp_path / "mni.ppm")) == np.asarray(Image.open(tmp_path / "patient.ppm"))).all()
 
 
 def test_a_precedent_on_a_coarser_grid_has_a_whole_outline(result: Any, tmp_path: Path) -> None:
@@ -60,10 +63,10 @@ def test_a_precedent_on_a_coarser_grid_has_a_whole_outline(result: Any, tmp_path
     own[20:40, 20:40, 20:40], other[6:12, 6:12, 6:12] = 1, 1
     case = dataclasses.replace(result.precedents[0], tumour=add_segmentation(other, coarse, {1: "core"}))
     nodes = dataclasses.replace(result, preop=fine, tumour=add_segmentation(own, fine, {1: "core"}))
-    assert write_picture(tmp_path / "fine.png", nodes, case)
-    factor = np.asarray(Image.open(tmp_path / "fine.png")).shape[0] // 60
+    assert write_picture(tmp_path / "fine.ppm", nodes, case)
+    factor = np.asarray(Image.open(tmp_path / "fine.ppm")).shape[0] // 60
     # The rim of 18 x 18 voxels that the other's outline does not cover, and nothing within.
-    drawn = pixels_of(tmp_path / "fine.png", PRECEDENT_COLOUR)
+    drawn = pixels_of(tmp_path / "fine.ppm", PRECEDENT_COLOUR)
     side = 18 * factor
     assert 2 * side < len(drawn) <= 4 * side
 
@@ -83,6 +86,6 @@ PLACES = {"own": (10, 12), "other": (14, 25), "inside": (12, 12), "outside": (35
 def test_without_a_tumour_there_is_no_picture(result: Any, tmp_path: Path) -> None:
     slicer.mrmlScene.RemoveNode(result.precedents[0].tumour)
     (found,) = findResults(slicer.mrmlScene)
-    assert not write_picture(tmp_path / "none.png", found, found.precedents[0])
-    assert not write_picture(tmp_path / "none.png", result, result.precedents[0]), "removed under our hands"
-    assert not (tmp_path / "none.png").exists()
+    assert not write_picture(tmp_path / "none.ppm", found, found.precedents[0])
+    assert not write_picture(tmp_path / "none.ppm", result, result.precedents[0]), "removed under our hands"
+    assert not (tmp_path / "none.ppm").exists()

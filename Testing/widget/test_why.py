@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -261,15 +260,27 @@ def test_a_report_that_cannot_be_written_is_said(
     assert opened == [] and "No space left" in panel.ui.messageLabel.text
 
 
-def test_of_pictures_that_are_drawn_at_once_the_last_wanted_is_shown_and_none_is_left(
-    panel: Any, show: Callable[..., Any], wait_until: Callable[..., None]
+def test_of_pictures_that_are_drawn_at_once_the_last_wanted_is_shown(
+    panel: Any, show: Callable[..., Any], wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = set(Path(tempfile.gettempdir()).glob(f"PostOpPredictor-{os.getpid()}-*"))
+    from PostOpPredictorModule.OverlapPicture import Overlap
+
     show()
     ui = panel.ui
+    wait_until(lambda: ui.overlapPicture.visible)
+    assert ui.overlapPicture.enabled
+    before = ui.overlapPicture.pixmap.cacheKey()
     ui.precedentsTable.selectRow(1)
+    assert not ui.overlapPicture.enabled, "the picture of another case is not taken for this one's"
     ui.precedentsTable.selectAll()
-    assert len(panel.whyPanel._drawings) >= 2
-    wait_until(lambda: not panel.whyPanel._drawings)
-    assert not ui.overlapPicture.visible, "several cases are selected: there is no picture of them"
-    assert set(Path(tempfile.gettempdir()).glob(f"PostOpPredictor-{os.getpid()}-*")) == before
+    end = time.monotonic() + 0.5
+    wait_until(lambda: time.monotonic() > end)
+    assert not ui.overlapPicture.visible and ui.overlapPicture.pixmap.cacheKey() == before, "several cases are selected"
+
+    def fails(_self: Overlap) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(Overlap, "picture", fails)
+    ui.precedentsTable.selectRow(0)
+    ui.overlapPicture.visible = True
+    wait_until(lambda: not ui.overlapPicture.visible)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -16,7 +16,6 @@ from ..MapOverlay import MapOverlay
 from ..OverlapPicture import OWN_COLOUR, PRECEDENT_COLOUR, Overlap, overlapOf
 from ..ResultNodes import spaceOf
 from ..ShiftGlyphs import areGlyphsShown, showGlyphs
-from ..WorkingFolder import makeWorkingFolder, removeWorkingFolder
 from .Figures import figureText
 from .HandChoice import HandChoice
 
@@ -36,8 +35,7 @@ class WhyPanel:
         self._ui, self._maps, self._selected = ui, maps, selected
         self._nodes: Any = None
         self._filling = False
-        self._wanted: BackgroundWork | None = None
-        self._drawings: list[BackgroundWork] = []
+        self._drawing: BackgroundWork | None = None
         self.handChoice = HandChoice(ui, predictAgain)
         self._prepareTable()
         maps.whenChanged.append(self._showToggles)
@@ -83,8 +81,8 @@ class WhyPanel:
         self._showToggles()
 
     def cleanup(self) -> None:
-        """The panel goes: no picture is shown any more; what is being drawn is still removed."""
-        self._wanted = None
+        """The panel goes: a picture that is being drawn is wanted no more."""
+        self._draw(None)
 
     def ranks(self) -> list[int]:
         """Ranks of the selected precedents, the most similar first."""
@@ -139,24 +137,28 @@ class WhyPanel:
         self._showToggles()
 
     def _draw(self, overlap: Overlap | None) -> None:
-        """Show the picture of ``overlap`` as soon as it is drawn; what was shown or drawn before is out of date."""
+        """Show the picture of ``overlap`` as soon as it is drawn; until then the one before it is greyed out."""
         picture = self._ui.overlapPicture
+        if self._drawing is not None:
+            self._drawing.forget()
+            self._drawing = None
         if overlap is None:
-            picture.visible, self._wanted = False, None
+            picture.visible = False
             return
+        picture.enabled = False
+        self._drawing = BackgroundWork(overlap.picture, self._onDrawn, self._onNotDrawn)
 
-        def drawn(path: Path | None) -> None:
-            self._drawings.remove(work)
-            if self._wanted is work:
-                picture.visible = path is not None
-                if path is not None:
-                    picture.setPixmap(qt.QPixmap(str(path)))
-            if path is not None:
-                removeWorkingFolder(path.parent)
+    def _onDrawn(self, ppm: bytes | None) -> None:
+        picture = self._ui.overlapPicture
+        picture.visible = picture.enabled = ppm is not None
+        if ppm is not None:
+            pixmap = qt.QPixmap()
+            pixmap.loadFromData(qt.QByteArray(ppm))
+            picture.setPixmap(pixmap)
 
-        work = self._wanted = BackgroundWork(lambda: _drawn(overlap), drawn, lambda error: drawn(None))
-        # Also one that nobody wants any more: its picture is to be removed.
-        self._drawings.append(work)
+    def _onNotDrawn(self, error: Exception) -> None:
+        logging.error("PostOpPredictor: the tumours could not be drawn over each other (%s)", error)
+        self._onDrawn(None)
 
     def _influences(self) -> list[Any]:
         found = [getattr(one, "influence", None) for one in self._nodes.precedents]
@@ -248,16 +250,3 @@ def _rowTexts(one: Any) -> tuple[str, ...]:
         figureText(told, "influence_percent", percent),
         " ".join(str(told[name]) for name in ("source", "institution") if told.get(name)),
     )
-
-
-def _drawn(overlap: Overlap) -> Path | None:
-    """A file with the picture, alone in a working folder; None where there is no picture."""
-    path = makeWorkingFolder() / "overlap.png"
-    try:
-        if overlap.write(path):
-            return path
-    except BaseException:
-        removeWorkingFolder(path.parent)
-        raise
-    removeWorkingFolder(path.parent)
-    return None
