@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import a_pipeline, some_triplets, tiny_config
+from tiny_models import TINY_KL, a_pipeline, some_triplets, tiny_config, tiny_paper
 
 from PostOpPredictorLib.benchmark import tables
+from PostOpPredictorLib.benchmark.baselines.instruct_pix2pix import InstructPix2Pix
 from PostOpPredictorLib.benchmark.budget import Budget
 from PostOpPredictorLib.benchmark.comparison import comparisons
 from PostOpPredictorLib.benchmark.cost import cost_of, counted_flops, parameters_of
@@ -30,6 +31,7 @@ from PostOpPredictorLib.evaluation.regions import Regions
 from PostOpPredictorLib.evaluation.systems import OurModel
 from PostOpPredictorLib.model.config import PostOpConfig
 from PostOpPredictorLib.model.denoiser import unet_of
+from PostOpPredictorLib.model.pipeline import PostOpPipeline
 from PostOpPredictorLib.progress import Progress
 from PostOpPredictorLib.training.config import TrainingConfig
 
@@ -300,3 +302,21 @@ def test_a_figure_of_fewer_patients_says_of_how_many() -> None:
     row = SimpleNamespace(summary=SimpleNamespace(over_patients=found))
     dice, distance = tables._cells(row, ["cavity_dice", "cavity_hd95_mm"])  # type: ignore[arg-type]
     assert distance.endswith("(2 of 3)") and "of 3" not in dice
+
+
+@pytest.mark.parametrize("start", ["noise", "composite"])
+@pytest.mark.parametrize("steps", [1, 5, None])
+def test_the_arithmetic_of_all_denoising_steps_is_counted(steps: int | None, start: str) -> None:
+    pipeline, triplets = PostOpPipeline.of(tiny_paper(steps=4)), some_triplets(2)
+    settings: dict[str, Any] = {"mode": "sample", "steps": steps, "start": start}
+    with torch.no_grad():
+        all_of_it = counted_flops(lambda: pipeline(triplets.rows(slice(0, 1)), **settings))
+    assert cost_of(pipeline, triplets, **settings).gflops == pytest.approx(all_of_it / 1e9, abs=1e-4)
+
+
+def test_a_baselines_guided_steps_are_counted() -> None:
+    model, triplets = InstructPix2Pix(tiny_config(target="image", autoencoder=TINY_KL)), some_triplets(1)
+    model.eval().requires_grad_(False)
+    with torch.no_grad():
+        all_of_it = counted_flops(lambda: model(triplets, mode="sample", steps=6))
+    assert cost_of(model, triplets, mode="sample", steps=6).gflops == pytest.approx(all_of_it / 1e9, abs=1e-4)
