@@ -46,7 +46,8 @@ class Overlap:
         flips = tuple(slice(None, None, -1 if self.toRas[axis, axis] > 0 else 1) for axis in (1, 0))
         pixels = overlapPixels(*(image[flips] for image in (self.scan[level], own, other)))
         rows, columns, _ = pixels.shape
-        return f"P6 {columns} {rows} 255\n".encode() + pixels.tobytes()
+        # No byte is 0: it goes from Python to Qt whole, whether that takes bytes or a C string.
+        return f"P6 {columns} {rows} 255\n".encode() + np.maximum(pixels, 1).tobytes()
 
     def _bestLevel(self) -> int | None:
         """The slice of the scan with most of what both share, by the count of voxels; None where the first has none."""

@@ -26,6 +26,7 @@ def write_picture(path: Path, nodes: Any, case: Any) -> bool:
     overlap = overlapOf(nodes, case)
     picture = overlap.picture() if overlap is not None else None
     if picture is not None:
+        assert 0 not in picture, "a C string would end there"
         path.write_bytes(picture)
     return picture is not None
 

@@ -153,7 +153,7 @@ class WhyPanel:
         picture.visible = picture.enabled = ppm is not None
         if ppm is not None:
             pixmap = qt.QPixmap()
-            pixmap.loadFromData(qt.QByteArray(ppm))
+            pixmap.loadFromData(ppm)
             picture.setPixmap(pixmap)
 
     def _onNotDrawn(self, error: Exception) -> None:
