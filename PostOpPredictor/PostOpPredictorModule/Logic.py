@@ -6,7 +6,7 @@ import atexit
 import concurrent.futures
 import uuid
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +207,7 @@ def _addedToScene(
     scene: slicer.vtkMRMLScene, message: dict[str, Any], folder: Path, watch: InputWatch
 ) -> Generator[None, None, PredictionNodes]:
     """Read the files in ``folder`` in a thread, and remove them there; then add the nodes."""
-    files = yield from _inThread(lambda: _readAndRemoved(message, folder))
+    files = yield from _readInThread(message, folder)
     warnings = [*_warningsOf(message), *watch.warnings()]
     source = watch.volume()
     steps = ResultImport(scene, files, uuid.uuid4().hex, source, GreyWindow.ofNode(source), warnings).steps()
@@ -221,10 +221,10 @@ def _readAndRemoved(message: dict[str, Any], folder: Path) -> ResultFiles:
     return files
 
 
-def _inThread(read: Callable[[], ResultFiles]) -> Generator[None, None, ResultFiles]:
+def _readInThread(message: dict[str, Any], folder: Path) -> Generator[None, None, ResultFiles]:
     reader = concurrent.futures.ThreadPoolExecutor(1, "PostOpPredictor reading")
     try:
-        reading = reader.submit(read)
+        reading = reader.submit(_readAndRemoved, message, folder)
         while not reading.done():
             concurrent.futures.wait([reading], timeout=0.005)
             yield
