@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,13 @@ class Grid:
     def shape(self) -> tuple[int, int, int]:
         """Array shape (z, y, x)."""
         return self.size[::-1]
+
+    def part(self, box: Sequence[slice]) -> Grid:
+        """The grid of the voxels in ``box``, slices along x, y and z with a start and a stop."""
+        across, along, up = (side.stop - side.start for side in box)
+        steps = np.asarray(self.spacing) * np.array([side.start for side in box])
+        x, y, z = (np.asarray(self.origin) + np.reshape(self.direction, (3, 3)) @ steps).tolist()
+        return Grid((across, along, up), self.spacing, (x, y, z), self.direction)
 
     def holds(self, image: sitk.Image, tolerance_mm: float = 1e-3) -> bool:
         """Whether ``image`` lies on this very grid."""
@@ -76,11 +84,12 @@ class Grid:
         whole = np.zeros(self.shape, np.uint8)
         nearest = sitk.GetArrayFromImage(self.resample(labels, transform, sitk.sitkNearestNeighbor)) > 0
         if nearest.any():
+            held = [np.flatnonzero(nearest.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
             box = tuple(
-                slice(max(int(held[0]) - 1, 0), int(held[-1]) + 2)
-                for held in (np.flatnonzero(nearest.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+                slice(max(int(one[0]) - 1, 0), min(int(one[-1]) + 2, size))
+                for one, size in zip(held, self.shape, strict=True)
             )
-            part = Grid.of(self.image(whole)[box[::-1]])
+            part = self.part(box[::-1])
             whole[box] = sitk.GetArrayFromImage(part.resample(labels, transform, sitk.sitkLabelLinear))
         return whole
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID, Grid
+from ..imaging.grid import TEMPLATE_GRID, WORKING_GRID
 
 NEGLIGIBLE = 1.0 / 256.0
 
@@ -15,7 +15,7 @@ def on_template(array: np.ndarray) -> np.ndarray:
     whole = np.zeros(TEMPLATE_GRID.shape, np.float32)
     box = _template_box(array > NEGLIGIBLE)
     if box is not None:
-        part = _part_of_template(box).resample(WORKING_GRID.image(np.ascontiguousarray(array, np.float32)))
+        part = TEMPLATE_GRID.part(box).resample(WORKING_GRID.image(np.ascontiguousarray(array, np.float32)))
         values = sitk.GetArrayFromImage(part)
         whole[box[::-1]] = np.where(values > NEGLIGIBLE, values, 0.0)
     return whole
@@ -34,11 +34,3 @@ def _template_box(held: np.ndarray) -> tuple[slice, slice, slice] | None:
         low, high = sorted(((ends - TEMPLATE_GRID.origin[at]) / step).tolist())
         slices.append(slice(max(int(np.floor(low)), 0), min(int(np.ceil(high)) + 1, TEMPLATE_GRID.size[at])))
     return slices[0], slices[1], slices[2]
-
-
-def _part_of_template(box: tuple[slice, slice, slice]) -> Grid:
-    size = tuple(side.stop - side.start for side in box)
-    steps = np.diag(np.reshape(TEMPLATE_GRID.direction, (3, 3))) * np.asarray(TEMPLATE_GRID.spacing)
-    origin = np.asarray(TEMPLATE_GRID.origin) + steps * np.array([side.start for side in box])
-    corner = (float(origin[0]), float(origin[1]), float(origin[2]))
-    return Grid((size[0], size[1], size[2]), TEMPLATE_GRID.spacing, corner, TEMPLATE_GRID.direction)

@@ -25,6 +25,7 @@ from synthetic_cases import made_up_case
 from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.errors import Cancelled
 from PostOpPredictorLib.imaging.grid import WORKING_GRID
+from PostOpPredictorLib.prediction.figure import PLANES, lps_array
 from PostOpPredictorLib.prediction.patient import align
 from PostOpPredictorLib.prediction.plan_request import PlanRequest, StructureRequest
 from PostOpPredictorLib.prediction.predictor import predict
@@ -270,14 +271,33 @@ def test_right_and_left_are_where_the_letters_say() -> None:
     """The tumour of ``template_patient`` is on the patient's left: in the right half of axial and coronal pictures."""
     scan, labels = template_patient()
     patient = align(scan, labels, in_mni(scan))
-    from PostOpPredictorLib.prediction.figure import PLANES
-
     for view in (View.in_mni(patient), View.of_scan(patient), View.on_working_grid(patient)):
         labels_there = patient.labels_mni if view.grid.size == (197, 233, 189) else patient.labels
         array = view.array(labels_there) if view.grid.size != (128, 128, 104) else patient.tumour
         for plane in PLANES[:2]:
             cut = view.cut(array, plane) > 0
             assert np.flatnonzero(cut.any(axis=0)).mean() > cut.shape[1] / 2 + 10
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_planes_are_interpolated_as_the_whole_volume_would_be(parts: int) -> None:
+    scan, labels = template_patient()
+    patient = align(scan, labels, in_mni(scan))
+    shape = WORKING_GRID.shape if parts == 1 else (*WORKING_GRID.shape, parts)
+    image = WORKING_GRID.image(np.random.default_rng(0).random(shape, np.float32))
+    turned = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.1, -0.2, 0.3, (4.0, 5.0, 6.0))
+    for view in (View.in_mni(patient), View.of_scan(patient)):
+        for transform in (None, turned):
+            whole = lps_array(view.grid.resample(image, transform))
+            planes = view.array(image, transform)
+            assert planes.shape == whole.shape
+            for plane in PLANES:
+                for part in range(parts):
+                    shown, wanted = (
+                        view.cut(array[..., part] if parts > 1 else array, plane) for array in (planes, whole)
+                    )
+                    assert wanted.any()
+                    np.testing.assert_allclose(shown, wanted, atol=1e-4)
 
 
 def test_a_line_an_arrow_and_a_colour_lie_where_they_should() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from ...imaging.grid import TEMPLATE_GRID, WORKING_GRID
-from ..figure import PLANES, lps_array
+from ...imaging.grid import WORKING_GRID
+from ..figure import PLANES
 from ..outcome_images import cavity_in_patient_space
 from ..outcome_volume import RESIDUAL_LABEL, tumour_core
 from ..prediction_figure import CAVITY_COLOUR, CORE_COLOUR, OEDEMA_COLOUR, RESIDUAL_COLOUR
@@ -48,12 +48,12 @@ def in_patient_space(finished: Finished) -> PlaneTable:
     """The patient's own scan and the prediction in it, 1 mm along the scan's own axes."""
     prediction = finished.prediction
     patient, view = prediction.patient, View.of_scan(prediction.patient)
-    labels = sitk.GetArrayFromImage(view.grid.resample(patient.labels, interpolator=sitk.sitkNearestNeighbor))
+    labels = view.array(patient.labels, interpolator=sitk.sitkNearestNeighbor)
     residual = WORKING_GRID.image((prediction.case.outcome == RESIDUAL_LABEL).astype(np.float32))
     to_mni = patient.registration.transform.GetInverse()
     after = [
         Layer(view.array(cavity_in_patient_space(patient, prediction.case)) > 0.5, CAVITY_COLOUR),
-        Layer(sitk.GetArrayFromImage(view.grid.resample(residual, to_mni)) > 0.5, RESIDUAL_COLOUR),
+        Layer(view.array(residual, to_mni) > 0.5, RESIDUAL_COLOUR),
     ]
     pre, post = (finished.unit(view.array(image)) for image in (patient.scan, prediction.post_patient))
     return _table(view, pre, post, labels, after, "the patient's own space")
@@ -79,11 +79,11 @@ def tumour_layers(labels: np.ndarray) -> list[Layer]:
 
 def moved_and_generated(finished: Finished) -> list[Picture]:
     """The predicted scan with what is generated in colour, and arrows from where tissue was to where it goes."""
-    shift = TEMPLATE_GRID.resample(WORKING_GRID.image(np.ascontiguousarray(finished.prediction.case.shift)))
+    shift = finished.mni.array(WORKING_GRID.image(np.ascontiguousarray(finished.prediction.case.shift)))
     weight = finished.read("generated_mni")
     over = None if weight is None else Map(weight, 0.0, 1.0, "generated")
     what = "predicted scan with generated tissue and movement"
-    return planes_of(finished.mni, finished.predicted, what, PIXELS_PER_MM, over=over, shift=lps_array(shift))
+    return planes_of(finished.mni, finished.predicted, what, PIXELS_PER_MM, over=over, shift=shift)
 
 
 def _table(

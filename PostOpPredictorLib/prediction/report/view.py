@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -57,11 +58,31 @@ class View:
         _, (front, back), (right, left) = self.box
         return max(back - front, left - right)
 
-    def array(self, image: sitk.Image) -> np.ndarray:
-        """``image``, which lies on ``grid`` or (a scan) over it, as an array of this view."""
-        if not self.grid.holds(image):
-            image = self.grid.resample(sitk.Cast(image, sitk.sitkFloat32))
-        return lps_array(image)
+    def array(
+        self, image: sitk.Image, transform: sitk.Transform | None = None, interpolator: int = sitk.sitkLinear
+    ) -> np.ndarray:
+        """``image`` as an array (z, y, x), or (z, y, x, components), of this view.
+
+        One that lies on another grid, or that ``transform`` (from this grid to it) moves, is interpolated in the three
+        planes alone, and the array is 0 elsewhere: of a whole head only one voxel in fifty is shown.
+        """
+        if transform is None and self.grid.holds(image):
+            return lps_array(image)
+        grid = self._lps
+        parts = image.GetNumberOfComponentsPerPixel()
+        whole = np.zeros(grid.shape if parts == 1 else (*grid.shape, parts), np.float32)
+        image = sitk.Cast(image, sitk.sitkFloat32 if parts == 1 else sitk.sitkVectorFloat32)
+        for plane in PLANES:
+            box = [slice(low, high) for low, high in self.box]
+            box[plane.axis] = slice(self.centre[plane.axis], self.centre[plane.axis] + 1)
+            part = grid.part(box[::-1]).resample(image, transform, interpolator)
+            whole[tuple(box)] = sitk.GetArrayFromImage(part)
+        return whole
+
+    @cached_property
+    def _lps(self) -> Grid:
+        """``grid`` with its axes as those of the arrays."""
+        return Grid.of(sitk.DICOMOrient(self.grid.image(np.zeros(self.grid.shape, np.uint8)), "LPS"))
 
     def cut(self, array: np.ndarray, plane: Plane, *, padded: bool = True) -> np.ndarray:
         """The slice of ``array`` (z, y, x) as float32, cropped, and ``padded`` with 0 to ``side`` columns."""
