@@ -62,7 +62,7 @@ class BenchmarkRequest:
     """``data``: prepared slices; ``library``: the cases they were made of, with the test patients; ``config``: shape
     and training of all systems; ``ours``: those of our shipped form, None = ``config``; ``budget``: "6000" or "30min"
     for each system; ``systems``: none = all; ``trials``: YAML file of changes of our shipped form. ``sampling_steps``:
-    of the systems that sample, None = 50.
+    of the systems that sample, None = 50; ``precision``: of training and sampling, None = the configurations'.
     """
 
     data: Path
@@ -78,6 +78,7 @@ class BenchmarkRequest:
     stride: int = 1
     sequence: str = "T1w"
     sampling_steps: int | None = None
+    precision: str | None = None
     raw: bool = False
     seed: int = 0
     resamples: int = RESAMPLES
@@ -200,11 +201,12 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
     recipe = _recipe(
         request.config,
         request.sequence,
+        precision=request.precision,
         stable_diffusion=request.stable_diffusion,
         medsam=request.medsam,
         download=request.download or None,
     )
-    shipped = _recipe(request.ours or request.config, request.sequence)
+    shipped = _recipe(request.ours or request.config, request.sequence, precision=request.precision)
     if request.ours is None and recipe.model.target != "structure":
         raise InputError(
             f"{request.config} draws images; our shipped form does not. Name its configuration with --ours."
@@ -214,8 +216,8 @@ def _workshop(request: BenchmarkRequest) -> Workshop:
     )
 
 
-def _recipe(config: Path, sequence: str, **published: Any) -> Recipe:
-    return Recipe(config_from_yaml(config), training_from_yaml(config, sequence=sequence, **published))
+def _recipe(config: Path, sequence: str, **overrides: Any) -> Recipe:
+    return Recipe(config_from_yaml(config), training_from_yaml(config, sequence=sequence, **overrides))
 
 
 def _trials(request: BenchmarkRequest, workshop: Workshop) -> list[Entry]:

@@ -332,6 +332,13 @@ def test_the_setting_tells_what_differs_between_ours_and_the_others() -> None:
     assert _each(trained, lambda one: one.precision) == "float32"
 
 
+def test_one_option_sets_the_precision_of_ours_and_of_all_others(cohort: Path, tmp_path: Path) -> None:
+    workshop = benchmark_run._workshop(a_request(cohort, tmp_path / "out", precision="bfloat16"))
+    assert [recipe.training.precision for recipe in (workshop.recipe, workshop.shipped)] == ["bfloat16"] * 2
+    as_written = benchmark_run._workshop(a_request(cohort, tmp_path / "out"))
+    assert [recipe.training.precision for recipe in (as_written.recipe, as_written.shipped)] == ["float32"] * 2
+
+
 def test_a_library_without_training_patients_is_refused_before_anything_is_trained(
     cohort: Path, tmp_path: Path
 ) -> None:
