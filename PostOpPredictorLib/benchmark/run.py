@@ -20,7 +20,7 @@ from ..evaluation.lpips import load_lpips
 from ..evaluation.measures import CaseMeasures
 from ..evaluation.measuring import Bench
 from ..evaluation.metrics import not_available
-from ..evaluation.pools import BestPerSlice, BestPrecedent, Retrieval
+from ..evaluation.pools import BestPerSlice, BestPrecedent, Retrieval, WhereOperated
 from ..evaluation.query_case import QueryCase
 from ..evaluation.report import package_versions
 from ..model.config import config_from_yaml
@@ -241,9 +241,11 @@ def _bench(
     progress: Progress,
 ) -> Bench:
     by_image = ImageEmbedding(library, request.sequence, progress)
+    usual = finders(library, request.seed, progress)
     found_by = {
-        **finders(library, request.seed, progress),
-        Retrieval.IMAGE: BestPrecedent(library.cases, by_image),
+        **usual,
+        Retrieval.RANDOM: WhereOperated(usual[Retrieval.RANDOM]),
+        Retrieval.IMAGE: WhereOperated(BestPrecedent(library.cases, by_image)),
         Retrieval.SLICES: BestPerSlice(library, TumourGuided(library, per="slice", progress=progress)),
     }
     cache = NamelessCache(request.out / "measured", settings_key(request, library.checksum()))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..training.config import TrainingConfig
+from ..training.neighbours import MAX_DZ_MM
 from .cost import machine_of
 from .entries import SHIPPED, TRIAL, Entry
 from .trained_rows import mode_of
@@ -55,7 +56,9 @@ def setting_in_words(
         "sampling": sampled,
         "measured picture": "as drawn" if request.raw else "laid over the patient's own scan, as postop predict does",
         "precedents": f"for the whole volume the most similar of {precedents} training cases, by the tumour, unless "
-        "the row says otherwise",
+        "the row says otherwise; one that was not chosen by its tumour shows the slices where it was operated",
+        "instructions in training": f"one of the {training.neighbours} slices of other patients with the most similar "
+        f"tumour, at most {MAX_DZ_MM:g} mm up or down and of the own institution first, unless the row says otherwise",
         "tested": f"split {request.split}, every {request.stride}. slice"
         if request.stride > 1
         else f"split {request.split}",

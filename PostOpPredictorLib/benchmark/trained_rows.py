@@ -115,6 +115,8 @@ def trained_row(entry: Entry, workshop: Workshop, sampling: Sampling) -> Benchma
     mode, asked = mode_of(entry, workshop), entry.asked
     precision = workshop.recipe_of(entry).training.precision
     own = [asked.steps, asked.start, asked.guidance, entry.retrieval] if entry.kind == TRIAL else []
+    if entry.retrieval in (Retrieval.RANDOM, Retrieval.IMAGE):
+        own.append("where operated")
     identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw, precision, *own])
     pipe = LoadedWhenAsked(lambda: workshop.load(entry), precision)
     system = TrainedSystem(

@@ -39,13 +39,15 @@ def split_library(request: SplitRequest) -> dict[str, dict[str, int]]:
 
     The cases of one patient always stay together. Simulated cases keep their split, which goes by institution. Only
     participants.tsv and the cases' own rows change: the table last, so the library shows the old division or the new.
+    All patients of one institution may be tested where the library has others to train on.
     Raises ``InputError`` when there are too few patients, ``LibraryError`` when a case's own row cannot be read.
     """
     library = CaseLibrary.open(request.library)
     with library.lock():
         rows = library.rows()
         chosen = _chosen_patients(rows, request.institution)
-        splits = splits_of(chosen, request.seed, _test_count(request, len(chosen)), request.val)
+        others = any(row.get("split") == "train" and row["patient_id"] not in chosen for row in rows.values())
+        splits = splits_of(chosen, request.seed, _test_count(request, len(chosen), others), request.val)
         for name, row in rows.items():
             if row.get("source") == "real" and row["patient_id"] in splits:
                 rows[name] = {**row, "split": splits[row["patient_id"]]}
@@ -77,9 +79,10 @@ def _chosen_patients(rows: Mapping[str, Row], institution: str | None) -> frozen
     return chosen
 
 
-def _test_count(request: SplitRequest, patients: int) -> int:
+def _test_count(request: SplitRequest, patients: int, others_to_train: bool) -> int:
     test = max(1, round(patients * TEST_SHARE)) if request.test is None else request.test
-    if min(test, request.val) < 0 or test + request.val >= patients:
+    left = patients - test - request.val
+    if min(test, request.val, left) < 0 or (left == 0 and not others_to_train):
         raise InputError(
             f"{test} patients to test and {request.val} to validate leave none of {patients} to train. Give fewer."
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+import numpy as np
+
 from ..cases.library import CaseLibrary, LibraryCase
 from ..prediction.instruction import Instruction
+from ..prediction.outcome_volume import tumour_core
 from ..prediction.precedents import Precedents
 from ..retrieval.query import Query
 from ..retrieval.strategies import RetrievalStrategy
@@ -55,6 +58,21 @@ class PrecedentBySlice(Precedent):
         return shown
 
 
+@dataclass(frozen=True)
+class OperatedSlices(Precedent):
+    """Every slice of the query meets the case's nearest slice with tumour core: a case that was not chosen for where
+    its tumour lies would else often show a pair in which nothing was operated."""
+
+    def instruction(self, sequence: str) -> Instruction:
+        whole = Instruction.of_case(self.case, sequence)
+        held = np.flatnonzero(tumour_core(whole.tumour).any(axis=(1, 2)))
+        if not held.size:
+            return whole
+        nearest = held[np.abs(np.arange(len(whole.tumour))[:, None] - held).argmin(axis=1)]
+        shown = {name: getattr(whole, name)[nearest] for name in ("pre", "post", "tumour", "outcome")}
+        return replace(whole, **shown)
+
+
 class PrecedentFinder(Protocol):
     """Chooses among ``allowed`` case ids; ``None`` when nothing is similar. Tests pass fakes."""
 
@@ -83,6 +101,17 @@ class BestPrecedent:
     def __call__(self, case: QueryCase, allowed: frozenset[str]) -> Precedent | None:
         found = self._strategy.rank(_query_of(case), 1, allowed)
         return Precedent(self._cases[found[0].case_id], found[0].iou) if found else None
+
+
+class WhereOperated:
+    """The precedent of another finder, shown by its ``OperatedSlices``."""
+
+    def __init__(self, finder: PrecedentFinder) -> None:
+        self._finder = finder
+
+    def __call__(self, case: QueryCase, allowed: frozenset[str]) -> OperatedSlices | None:
+        found = self._finder(case, allowed)
+        return OperatedSlices(found.case, found.iou) if found else None
 
 
 class BestPerSlice:

@@ -24,6 +24,8 @@ from PostOpPredictorLib.cases.library import CaseLibrary
 from PostOpPredictorLib.cli.app import run
 from PostOpPredictorLib.errors import Cancelled, InputError, LibraryError
 from PostOpPredictorLib.evaluation.metrics import not_available
+from PostOpPredictorLib.evaluation.pools import OperatedSlices, Retrieval
+from PostOpPredictorLib.evaluation.query_case import QueryCase
 from PostOpPredictorLib.evaluation.result_cache import anonymous
 from PostOpPredictorLib.evaluation.systems import OurModel
 from PostOpPredictorLib.progress import SilentProgress
@@ -330,6 +332,17 @@ def test_the_setting_tells_what_differs_between_ours_and_the_others() -> None:
     trained = {"the others": TrainingConfig(batch_size=8), "our shipped form": TrainingConfig(batch_size=16)}
     assert _each(trained, lambda one: f"{one.batch_size} slices") == "the others: 8 slices; our shipped form: 16 slices"
     assert _each(trained, lambda one: one.precision) == "float32"
+
+
+def test_by_image_and_at_random_precedents_are_shown_where_they_were_operated(cohort: Path, tmp_path: Path) -> None:
+    library = CaseLibrary.open(cohort / "library")
+    bench = benchmark_run._bench(a_request(cohort, tmp_path), library, library.cases[:3], None, SilentProgress())
+    query = QueryCase.of(library.cases[3], "T1w")
+    found = {name: bench.finders[name](query, frozenset(case.case_id for case in bench.cases)) for name in Retrieval}
+    assert {name for name, one in found.items() if isinstance(one, OperatedSlices)} == {
+        Retrieval.RANDOM,
+        Retrieval.IMAGE,
+    }
 
 
 def test_one_option_sets_the_precision_of_ours_and_of_all_others(cohort: Path, tmp_path: Path) -> None:

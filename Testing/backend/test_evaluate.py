@@ -25,7 +25,15 @@ from PostOpPredictorLib.evaluation.evaluate import EvaluationRequest, chosen_cas
 from PostOpPredictorLib.evaluation.measures import measure
 from PostOpPredictorLib.evaluation.measuring import Bench
 from PostOpPredictorLib.evaluation.metrics import not_available
-from PostOpPredictorLib.evaluation.pools import BestPrecedent, Pool, Retrieval, allowed_cases
+from PostOpPredictorLib.evaluation.pools import (
+    BestPrecedent,
+    OperatedSlices,
+    Pool,
+    Precedent,
+    Retrieval,
+    WhereOperated,
+    allowed_cases,
+)
 from PostOpPredictorLib.evaluation.query_case import QueryCase, measured_slices
 from PostOpPredictorLib.evaluation.result_cache import ResultCache
 from PostOpPredictorLib.evaluation.rows import CEILING, OURS, Row, model_rows, trivial_rows
@@ -117,6 +125,23 @@ def _bench(library: CaseLibrary, folder: Path) -> Bench:
 def query(library: CaseLibrary) -> QueryCase:
     """The first patient."""
     return QueryCase.of(library.case("secret-name-0"), "T1wCE")
+
+
+def test_a_precedent_not_chosen_by_its_tumour_is_shown_where_it_was_operated(
+    library: CaseLibrary, query: QueryCase
+) -> None:
+    other = library.case("secret-name-1")
+    found = WhereOperated(lambda case, allowed: Precedent(other, 0.25))(query, frozenset())
+    assert isinstance(found, OperatedSlices) and (found.case, found.iou) == (other, 0.25)
+    plain, shown = Instruction.of_case(other, "T1wCE"), found.instruction("T1wCE")
+    held = np.flatnonzero((plain.tumour > 0).any(axis=(1, 2)))
+    first, last = held[0], held[-1]
+    for name in ("pre", "post", "tumour", "outcome"):
+        was, now = getattr(plain, name), getattr(shown, name)
+        np.testing.assert_array_equal(now[first : last + 1], was[first : last + 1])
+        assert (now[:first] == was[first]).all() and (now[last:] == was[last]).all()
+    assert not (plain.tumour[0] > 0).any() and (shown.tumour[0] > 0).any()
+    assert WhereOperated(lambda case, allowed: None)(query, frozenset()) is None
 
 
 @dataclass

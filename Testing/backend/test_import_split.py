@@ -124,6 +124,17 @@ def test_a_split_that_leaves_nobody_to_train_is_refused(a_library: Path, test: i
     assert splits(a_library) == before
 
 
+def test_all_patients_of_one_data_set_may_be_tested_where_others_train(a_library: Path) -> None:
+    split_library(SplitRequest(a_library, 1, test=0, institution="LUMIERE"))
+    counts = split_library(SplitRequest(a_library, 1, test=1, institution="RHUH"))
+    assert counts["test"] == {"patients": 1, "cases": 1} and counts["train"] == {"patients": 0, "cases": 0}
+    assert {name for name, split in splits(a_library).items() if split == "test"} == {"R-1"}
+    with pytest.raises(InputError, match="5 patients to test and 0 to validate leave none of 5 to train"):
+        split_library(SplitRequest(a_library, 1, test=5, institution="LUMIERE"))
+    with pytest.raises(InputError, match="2 patients to test"):
+        split_library(SplitRequest(a_library, 1, test=2, institution="RHUH"))
+
+
 def test_a_library_without_real_patients_or_of_another_institution_is_refused(a_library: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no real patients of Bern; it has those of LUMIERE, RHUH"):
         split_library(SplitRequest(a_library, institution="Bern"))

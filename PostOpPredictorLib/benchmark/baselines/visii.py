@@ -1,8 +1,9 @@
 """VISII (Nguyen, Li, Ojha, Lee: Visual Instruction Inversion, NeurIPS 2023).
 
 Taken from the paper: InstructPix2Pix stays frozen; the instruction's embedding alone is optimised on one pair, before
-and after, by the noise error, for 1000 steps of AdamW at 1e-3. Not taken: the CLIP direction loss and the start from a
-caption (no CLIP here; it starts from InstructPix2Pix' own embedding), and its guidance scales are InstructPix2Pix'.
+and after, by the noise error, for 1000 steps of AdamW from 1e-3. Not taken: a constant rate (it falls by cosine, as in
+all trainings here), the CLIP direction loss and the start from a caption (no CLIP here; it starts from InstructPix2Pix'
+own embedding), and its guidance scales are InstructPix2Pix'.
 """
 
 from __future__ import annotations
