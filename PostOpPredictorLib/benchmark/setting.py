@@ -56,9 +56,8 @@ def setting_in_words(
         "sampling": sampled,
         "measured picture": "as drawn" if request.raw else "laid over the patient's own scan, as postop predict does",
         "precedents": f"for the whole volume the most similar of {precedents} training cases, by the tumour, unless "
-        "the row says otherwise; one that was not chosen by its tumour shows the slices where it was operated",
-        "instructions in training": f"one of the {training.neighbours} slices of other patients with the most similar "
-        f"tumour, at most {MAX_DZ_MM:g} mm up or down and of the own institution first, unless the row says otherwise",
+        "the row says otherwise; where it is not chosen by its tumour, that is laid over the height of the patient's",
+        "instructions in training": _each(trained, _instructed) + ", unless the row says otherwise",
         "tested": f"split {request.split}, every {request.stride}. slice"
         if request.stride > 1
         else f"split {request.split}",
@@ -73,6 +72,15 @@ def _drawn_and_kept(training: TrainingConfig) -> str:
     )
     chosen = f"chosen by validation patients every {training.validate_every} steps"
     return f"{mirrored}, weights {chosen if training.validate_every else 'of the last step'}"
+
+
+def _instructed(training: TrainingConfig) -> str:
+    """From which slices the instruction is drawn."""
+    share = f", {training.elsewhere_share:.0%} from elsewhere" if training.elsewhere_share else ""
+    return (
+        f"one of the {training.neighbours} slices of other patients with the most similar tumour, at most "
+        f"{MAX_DZ_MM:g} mm up or down, of the own institution first{share}"
+    )
 
 
 def _zoomed(zoom: int) -> str:

@@ -116,7 +116,7 @@ def trained_row(entry: Entry, workshop: Workshop, sampling: Sampling) -> Benchma
     precision = workshop.recipe_of(entry).training.precision
     own = [asked.steps, asked.start, asked.guidance, entry.retrieval] if entry.kind == TRIAL else []
     if entry.retrieval in (Retrieval.RANDOM, Retrieval.IMAGE):
-        own.append("where operated")
+        own.append("tumour over tumour")
     identity = json.dumps([checksum, mode, sampling.seed, sampling.steps, sampling.raw, precision, *own])
     pipe = LoadedWhenAsked(lambda: workshop.load(entry), precision)
     system = TrainedSystem(
@@ -158,6 +158,10 @@ def note_of(entry: Entry, workshop: Workshop) -> str:
     note = "it draws an image only: its cavity is what it drew as dark as fluid near the tumour, its residual the rest"
     if entry.system is None and workshop.recipe_of(entry).model.target == "structure":
         note = "cavity and residual tumour are the model's own outcome labels"
+    if entry.retrieval is Retrieval.RANDOM:
+        note += "; it follows any case, in training any slice"
+    if entry.retrieval is Retrieval.IMAGE:
+        note += "; it follows the case that looks most alike before surgery, in training one of the slices that do"
     return f"changes: {entry.changes or 'nothing'}; {note}" if entry.kind == TRIAL else note
 
 

@@ -82,7 +82,11 @@ def _chosen_patients(rows: Mapping[str, Row], institution: str | None) -> frozen
 def _test_count(request: SplitRequest, patients: int, others_to_train: bool) -> int:
     test = max(1, round(patients * TEST_SHARE)) if request.test is None else request.test
     left = patients - test - request.val
-    if min(test, request.val, left) < 0 or (left == 0 and not others_to_train):
+    if left < 0:
+        raise InputError(
+            f"{test} patients to test and {request.val} to validate leave none to train: there are only {patients}."
+        )
+    if min(test, request.val) < 0 or (left == 0 and not others_to_train):
         raise InputError(
             f"{test} patients to test and {request.val} to validate leave none of {patients} to train. Give fewer."
         )

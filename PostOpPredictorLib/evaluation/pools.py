@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..cases.library import CaseLibrary, LibraryCase
 from ..prediction.instruction import Instruction
@@ -15,7 +16,7 @@ from ..prediction.outcome_volume import tumour_core
 from ..prediction.precedents import Precedents
 from ..retrieval.query import Query
 from ..retrieval.strategies import RetrievalStrategy
-from .query_case import QueryCase
+from .query_case import SMALLEST_CORE_PX, QueryCase
 
 
 class Pool(StrEnum):
@@ -60,17 +61,27 @@ class PrecedentBySlice(Precedent):
 
 @dataclass(frozen=True)
 class OperatedSlices(Precedent):
-    """Every slice of the query meets the case's nearest slice with tumour core: a case that was not chosen for where
-    its tumour lies would else often show a pair in which nothing was operated."""
+    """A case that was not chosen for where its tumour lies, and would at the query's heights often show a pair in
+    which nothing was operated. ``levels`` (z,): the slice of the case that each slice of the query meets."""
+
+    levels: NDArray[np.intp]
 
     def instruction(self, sequence: str) -> Instruction:
         whole = Instruction.of_case(self.case, sequence)
-        held = np.flatnonzero(tumour_core(whole.tumour).any(axis=(1, 2)))
-        if not held.size:
-            return whole
-        nearest = held[np.abs(np.arange(len(whole.tumour))[:, None] - held).argmin(axis=1)]
-        shown = {name: getattr(whole, name)[nearest] for name in ("pre", "post", "tumour", "outcome")}
+        shown = {name: getattr(whole, name)[self.levels] for name in ("pre", "post", "tumour", "outcome")}
         return replace(whole, **shown)
+
+
+def operated_levels(query_core: NDArray[np.bool_], case_core: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For each slice of the query one of the case, from the lowest of the one tumour to the highest of the other.
+
+    Both (z, y, x); of the case only slices with ``SMALLEST_CORE_PX`` of core count, where there are such.
+    """
+    area = case_core.sum(axis=(1, 2))
+    held = np.flatnonzero(area >= min(SMALLEST_CORE_PX, area.max()))
+    own = np.flatnonzero(query_core.any(axis=(1, 2)))
+    place = (np.arange(len(query_core)) - own[0]) / max(own[-1] - own[0], 1)
+    return held[np.round(place.clip(0, 1) * (len(held) - 1)).astype(np.intp)]
 
 
 class PrecedentFinder(Protocol):
@@ -104,14 +115,16 @@ class BestPrecedent:
 
 
 class WhereOperated:
-    """The precedent of another finder, shown by its ``OperatedSlices``."""
+    """The precedent of another finder, whose tumour is laid over the height of the query's."""
 
     def __init__(self, finder: PrecedentFinder) -> None:
         self._finder = finder
 
     def __call__(self, case: QueryCase, allowed: frozenset[str]) -> OperatedSlices | None:
         found = self._finder(case, allowed)
-        return OperatedSlices(found.case, found.iou) if found else None
+        if found is None:
+            return None
+        return OperatedSlices(found.case, found.iou, operated_levels(case.core, tumour_core(found.case.tumour())))
 
 
 class BestPerSlice:

@@ -352,6 +352,24 @@ def test_one_option_sets_the_precision_of_ours_and_of_all_others(cohort: Path, t
     assert [recipe.training.precision for recipe in (as_written.recipe, as_written.shipped)] == ["float32"] * 2
 
 
+def test_the_precision_of_the_command_reaches_the_request(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str | None] = []
+
+    def fake(request: BenchmarkRequest, progress: Any) -> dict[str, Any]:
+        asked.append(request.precision)
+        return {"systems": 0, "patients": 0, "markdown": "", "json": "", "figure": ""}
+
+    monkeypatch.setattr(benchmark_run, "benchmark", fake)
+    options = ["--data", "x", "--library", "y", "--budget", "10", "--out", str(tmp_path / "out")]
+    assert run(["benchmark", *options]) == 0
+    assert run(["benchmark", *options, "--precision", "bfloat16"]) == 0
+    assert asked == [None, "bfloat16"]
+    assert run(["benchmark", *options, "--precision", "half"]) == 2
+    assert "bfloat16" in capsys.readouterr().err
+
+
 def test_a_library_without_training_patients_is_refused_before_anything_is_trained(
     cohort: Path, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from prediction_bench import FollowsThePrecedent
 from scipy.ndimage import gaussian_filter
-from synthetic_cases import made_up_case
+from synthetic_cases import box, made_up_case
 
 from PostOpPredictorLib.cases.case import SimulatedCase
 from PostOpPredictorLib.cases.library import CaseLibrary, LibraryCase
@@ -33,6 +33,7 @@ from PostOpPredictorLib.evaluation.pools import (
     Retrieval,
     WhereOperated,
     allowed_cases,
+    operated_levels,
 )
 from PostOpPredictorLib.evaluation.query_case import QueryCase, measured_slices
 from PostOpPredictorLib.evaluation.result_cache import ResultCache
@@ -127,21 +128,34 @@ def query(library: CaseLibrary) -> QueryCase:
     return QueryCase.of(library.case("secret-name-0"), "T1wCE")
 
 
-def test_a_precedent_not_chosen_by_its_tumour_is_shown_where_it_was_operated(
-    library: CaseLibrary, query: QueryCase
-) -> None:
-    other = library.case("secret-name-1")
-    found = WhereOperated(lambda case, allowed: Precedent(other, 0.25))(query, frozenset())
+def test_a_tumour_is_laid_over_the_height_of_another_from_end_to_end() -> None:
+    query, case = (np.zeros(SHAPE, bool) for _ in range(2))
+    query[40:51, :9, :9] = True
+    case[20:25, :9, :9] = True
+    case[18:20, 0, 0] = True  # too little to count
+    levels = operated_levels(query, case)
+    assert levels[40:51].tolist() == [20, 20, 21, 21, 22, 22, 22, 23, 23, 24, 24]
+    assert set(levels[:40]) == {20} and set(levels[51:]) == {24}
+    case[20:25] = False
+    assert set(operated_levels(query, case)) == {18, 19}, "where no slice holds enough, all with any core count"
+
+
+def test_a_precedent_not_chosen_by_its_tumour_is_shown_where_it_was_operated(tmp_path: Path) -> None:
+    cases = CaseLibrary.create(tmp_path / "library")
+    for number, heights in enumerate(((30, 40), (70, 75))):
+        case = made_up_case(f"secret-{number}", box(heights, (50, 60), (30, 40)), seed=number)
+        rim = box((heights[0] - 6, heights[1] + 6), (48, 62), (28, 42)) & (case.tumour == 0)
+        cases.add(replace(case, tumour=np.where(rim, 2, case.tumour).astype(np.uint8)))
+    asked, other = (cases.case(f"secret-{number}") for number in range(2))
+    finder = WhereOperated(lambda case, allowed: Precedent(other, 0.25))
+    found = finder(QueryCase.of(asked, "T1wCE"), frozenset())
     assert isinstance(found, OperatedSlices) and (found.case, found.iou) == (other, 0.25)
     plain, shown = Instruction.of_case(other, "T1wCE"), found.instruction("T1wCE")
-    held = np.flatnonzero((plain.tumour > 0).any(axis=(1, 2)))
-    first, last = held[0], held[-1]
     for name in ("pre", "post", "tumour", "outcome"):
         was, now = getattr(plain, name), getattr(shown, name)
-        np.testing.assert_array_equal(now[first : last + 1], was[first : last + 1])
-        assert (now[:first] == was[first]).all() and (now[last:] == was[last]).all()
-    assert not (plain.tumour[0] > 0).any() and (shown.tumour[0] > 0).any()
-    assert WhereOperated(lambda case, allowed: None)(query, frozenset()) is None
+        np.testing.assert_array_equal(now[[30, 39]], was[[70, 74]])
+        assert (now[:30] == was[70]).all() and (now[39:] == was[74]).all()
+    assert WhereOperated(lambda case, allowed: None)(QueryCase.of(asked, "T1wCE"), frozenset()) is None
 
 
 @dataclass

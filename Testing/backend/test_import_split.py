@@ -131,7 +131,7 @@ def test_all_patients_of_one_data_set_may_be_tested_where_others_train(a_library
     assert {name for name, split in splits(a_library).items() if split == "test"} == {"R-1"}
     with pytest.raises(InputError, match="5 patients to test and 0 to validate leave none of 5 to train"):
         split_library(SplitRequest(a_library, 1, test=5, institution="LUMIERE"))
-    with pytest.raises(InputError, match="2 patients to test"):
+    with pytest.raises(InputError, match="2 patients to test and 0 to validate leave none to train: there are only 1"):
         split_library(SplitRequest(a_library, 1, test=2, institution="RHUH"))
 
 

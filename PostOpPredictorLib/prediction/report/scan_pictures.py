@@ -103,9 +103,13 @@ def _table(
             planes_of(view, post, f"{synthetic}, outlined, in {space}", PIXELS_PER_MM, after),
         ),
     ]
-    shown = [(labels == 2).any(), any(layer.mask.any() for layer in after[1:])]
+    shown = [_is_seen(view, labels == 2), any(_is_seen(view, layer.mask) for layer in after[1:])]
     absent = {"oedema": not shown[0], "predicted residual tumour": not shown[1]}
     return PlaneTable(columns, [entry for entry in LEGEND if not absent.get(entry[2], False)])
+
+
+def _is_seen(view: View, mask: np.ndarray) -> bool:
+    return any(view.cut(mask, plane).any() for plane in PLANES)
 
 
 def plane_edges() -> list[tuple[str, str, str]]:
