@@ -62,13 +62,14 @@ class PrecedentBySlice(Precedent):
 @dataclass(frozen=True)
 class OperatedSlices(Precedent):
     """A case that was not chosen for where its tumour lies, and would at the query's heights often show a pair in
-    which nothing was operated. ``levels`` (z,): the slice of the case that each slice of the query meets."""
+    which nothing was operated: its tumour is laid over the height of ``query_core`` (z, y, x), the query's."""
 
-    levels: NDArray[np.intp]
+    query_core: NDArray[np.bool_]
 
     def instruction(self, sequence: str) -> Instruction:
         whole = Instruction.of_case(self.case, sequence)
-        shown = {name: getattr(whole, name)[self.levels] for name in ("pre", "post", "tumour", "outcome")}
+        levels = operated_levels(self.query_core, tumour_core(whole.tumour))
+        shown = {name: getattr(whole, name)[levels] for name in ("pre", "post", "tumour", "outcome")}
         return replace(whole, **shown)
 
 
@@ -122,9 +123,7 @@ class WhereOperated:
 
     def __call__(self, case: QueryCase, allowed: frozenset[str]) -> OperatedSlices | None:
         found = self._finder(case, allowed)
-        if found is None:
-            return None
-        return OperatedSlices(found.case, found.iou, operated_levels(case.core, tumour_core(found.case.tumour())))
+        return OperatedSlices(found.case, found.iou, case.core) if found else None
 
 
 class BestPerSlice:

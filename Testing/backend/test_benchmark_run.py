@@ -159,9 +159,17 @@ def test_the_setting_stands_above_the_tables(finished: dict[str, Any]) -> None:
         "training slices |",
         "machine |",
         "none: all from random",
+        "instructions in training | one of the 15 slices of other patients",
+        "that is laid over the height of the patient's",
     ):
         assert words in head, words
     assert "3 (denoiser) + 1 (renderer)" in head and "VISII 2 (denoiser)" in head
+    for title, told in (
+        ("ImageBrush", "follows any case"),
+        ("image retrieval", "follows the case that looks most alike"),
+    ):
+        assert re.search(rf"(?m)^- {title}: .*{told}", page), title
+    assert "follows" not in re.search(r"(?m)^- ours as in the paper: .*", page)[0]  # type: ignore[index]
     assert "DDIM, 1 steps" in head and "`postop benchmark --made-up`" in page
     assert "lpips_full: not available: no weights were given" in page
 
